@@ -1,0 +1,40 @@
+"""Every error SEDP raises on purpose, split by who has to act.
+
+A message names the thing, its value, the limit and the mend, in that order, so that the reader
+needs no other log. Bugs of our own are `AssertionError`s and are never caught as `SedpError`.
+"""
+
+from __future__ import annotations
+
+
+class SedpError(Exception):
+    """Base of all deliberate errors."""
+
+
+class ConfigError(SedpError):
+    """The operator's YAML or command line is wrong; nothing was started."""
+
+
+class RequestError(SedpError):
+    """The caller's request is wrong; repeating it unchanged will fail again.
+
+    Args:
+        message: what is wrong and how to mend it; shown to the caller.
+        status: HTTP status in 400..499.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class StageError(SedpError):
+    """A stage failed on its batch, or broke its contract; the stage's author has to act."""
+
+
+class StoreError(SedpError):
+    """The parameter store cannot do what was asked; the operator has to act."""
+
+
+class CorruptionError(StoreError):
+    """Stored bytes do not match their checksum."""

@@ -1,0 +1,128 @@
+"""Hand-over: how columns get from stage to stage without being copied.
+
+A stage's result stays where it was made, as a *chunk* that joins the rows of its batch; an event
+keeps only (chunk, place) for each stage that has provided something. When the next batch is the
+same events in the same order, or neighbours out of one chunk, its columns are views; otherwise
+exactly the columns that the stage reads are concatenated, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sedp.columns import Array, Batch, ColumnSpec, Level
+from sedp.errors import StageError
+from sedp.pipeline import REQUEST, BoundStage, Pipeline
+
+Place = tuple[Batch, int]  # a chunk, and the event's position in it
+Span = tuple[Batch, int, int]  # a chunk, and a run of event positions in it
+
+
+class Payload:
+    """One event's columns: `places[0]` is the request, `places[1 + i]` what stage `i` provided."""
+
+    __slots__ = ("places",)
+
+    def __init__(self, request: Batch, stage_count: int) -> None:
+        self.places: list[Place | None] = [(request, 0)] + [None] * stage_count
+
+    def put(self, stage: int, chunk: Batch, position: int) -> None:
+        self.places[1 + stage] = (chunk, position)
+
+
+def join_batch(stage: BoundStage, payloads: Sequence[Payload]) -> Batch:
+    """The rows of several events as `stage` wants to read them, in the order given."""
+    spans = {REQUEST: _spans(payloads, REQUEST)}
+    columns: dict[str, Array] = {}
+    for name, source in stage.sources.items():
+        if source not in spans:
+            spans[source] = _spans(payloads, source)
+        columns[name] = _column(name, stage.inputs[name].level, spans[source])
+    return Batch(columns, _splits(spans[REQUEST]))
+
+
+def split_batch(
+    stage: BoundStage,
+    position: int,
+    batch: Batch,
+    result: Mapping[str, Array],
+    payloads: Sequence[Payload],
+) -> None:
+    """Check what a stage returned for `batch` and give every event its place in it.
+
+    Raises:
+        StageError: missing or surplus columns, or rows, dtype or shape other than declared.
+    """
+    if result.keys() != stage.provides.keys():
+        raise StageError(
+            f"stage {stage.name!r} returned columns {sorted(result)}, but it declares "
+            f"{sorted(stage.provides)}; return exactly those"
+        )
+    for name, spec in stage.provides.items():
+        _check_column(stage.name, name, spec, result[name], batch)
+    chunk = Batch(result, batch.splits)
+    for place, payload in enumerate(payloads):
+        payload.put(position, chunk, place)
+
+
+def answer(pipeline: Pipeline, payload: Payload) -> dict[str, Array]:
+    """The output columns of one finished event, as views where they were made."""
+    columns = {}
+    for name, source in pipeline.output_sources.items():
+        place = payload.places[1 + source]
+        assert place is not None, f"event answered before {name!r} was made"
+        level = pipeline.outputs[name].column.level
+        columns[name] = _rows(place[0], name, level, place[1], place[1] + 1)
+    return columns
+
+
+def _spans(payloads: Sequence[Payload], source: int) -> list[Span]:
+    """Where the events' rows lie, neighbours of one chunk taken together."""
+    spans: list[Span] = []
+    for payload in payloads:
+        place = payload.places[1 + source]
+        assert place is not None, "a stage was run before its inputs were made"
+        chunk, position = place
+        if spans and spans[-1][0] is chunk and spans[-1][2] == position:
+            spans[-1] = (chunk, spans[-1][1], position + 1)
+        else:
+            spans.append((chunk, position, position + 1))
+    return spans
+
+
+def _rows(chunk: Batch, name: str, level: Level, start: int, stop: int) -> Array:
+    if level is Level.ITEM:
+        start, stop = int(chunk.splits[start]), int(chunk.splits[stop])
+    return chunk.columns[name][start:stop]
+
+
+def _column(name: str, level: Level, spans: Sequence[Span]) -> Array:
+    parts = [_rows(chunk, name, level, start, stop) for chunk, start, stop in spans]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _splits(spans: Sequence[Span]) -> NDArray[np.int64]:
+    if len(spans) == 1:
+        chunk, start, stop = spans[0]
+        splits = chunk.splits[start : stop + 1]
+        return splits if start == 0 else splits - splits[0]
+    counts = [np.diff(chunk.splits[start : stop + 1]) for chunk, start, stop in spans]
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts))])
+
+
+def _check_column(stage: str, name: str, spec: ColumnSpec, column: Array, batch: Batch) -> None:
+    rows = batch.row_count if spec.level is Level.ITEM else batch.event_count
+    if not isinstance(column, np.ndarray) or column.shape != (rows, *spec.shape):
+        have = column.shape if isinstance(column, np.ndarray) else type(column).__name__
+        raise StageError(
+            f"stage {stage!r} returned {name!r} of shape {have}, but {(rows, *spec.shape)} "
+            f"is due ({spec} for {batch.event_count} events of {batch.row_count} rows)"
+        )
+    if column.dtype != spec.dtype:
+        raise StageError(
+            f"stage {stage!r} returned {name!r} of dtype {column.dtype}, but it declares "
+            f"{spec.dtype}; convert it with .astype({spec.dtype})"
+        )

@@ -1,0 +1,1 @@
+"""The rooms: built-in stages. The engine finds them by entry point, like any user's own."""

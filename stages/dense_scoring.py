@@ -1,0 +1,127 @@
+"""Dense scoring: runs an ONNX model on the columns of a batch with onnxruntime.
+
+A model that declares an input named `owners` (INT64[n]: the request each candidate belongs to)
+gets request-level columns once a request and gathers them itself, so the user's part of the
+arithmetic is done once. For any other model request rows are repeated for each candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from sedp.columns import Array, Batch, ColumnSpec, TensorSpec
+from sedp.errors import ConfigError
+from sedp.stage import Resources, Stage
+
+OWNERS = "owners"
+ONNX_TYPES = {
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(float16)": "FP16",
+    "tensor(bool)": "BOOL",
+    **{f"tensor(int{bits})": f"INT{bits}" for bits in (8, 16, 32, 64)},
+    **{f"tensor(uint{bits})": f"UINT{bits}" for bits in (8, 16, 32, 64)},
+}
+
+
+class DenseScoring(Stage):
+    """See the module; the model's inputs and outputs carry the names of columns."""
+
+    class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        model: Annotated[
+            str, msgspec.Meta(description="ONNX file; relative to the config file's folder.")
+        ]
+        inputs: Annotated[
+            list[str], msgspec.Meta(min_length=1, description="Columns fed to the model.")
+        ]
+        outputs: Annotated[
+            dict[str, str],
+            msgspec.Meta(min_length=1, description='Model outputs and types, {score: "FP32[n]"}.'),
+        ]
+        threads: Annotated[
+            int | None,
+            msgspec.Meta(ge=1, le=256, description="Threads of one run; default from the cores."),
+        ] = None
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self._outputs = {
+            name: TensorSpec.parse(text).column for name, text in params.outputs.items()
+        }
+        self._inputs: Mapping[str, ColumnSpec] = {}
+        self._gathers = False
+        self._session: Any = None
+
+    @property
+    def requires(self) -> Mapping[str, ColumnSpec | None]:
+        return dict.fromkeys(self.params.inputs)
+
+    def provides(self, inputs: Mapping[str, ColumnSpec]) -> Mapping[str, ColumnSpec]:
+        self._inputs = inputs
+        return self._outputs
+
+    def open(self, resources: Resources) -> None:
+        self._session = _load(
+            resources.base_path / self.params.model, self.params.threads or resources.threads
+        )
+        wanted = {node.name: node for node in self._session.get_inputs()}
+        self._gathers = wanted.pop(OWNERS, None) is not None
+        made = {node.name: node for node in self._session.get_outputs()}
+        _check_nodes(self.params.model, "input", wanted, self._inputs)
+        _check_nodes(self.params.model, "output", made, self._outputs)
+
+    def process(self, batch: Batch) -> Mapping[str, Array]:
+        if self._gathers:
+            feed = {name: batch[name] for name in self._inputs}
+            feed[OWNERS] = batch.owners
+        else:
+            feed = {n: batch.at_item_level(n, spec.level) for n, spec in self._inputs.items()}
+        names = list(self._outputs)
+        return dict(zip(names, self._session.run(names, feed), strict=True))
+
+
+def _load(path: Path, threads: int) -> Any:
+    """A session that uses `threads` cores and never spins on them while idle."""
+    try:
+        import onnxruntime
+    except ImportError as err:
+        raise ConfigError(
+            "stage kind 'dense_scoring' needs onnxruntime; pip install 'sedp[onnx]'"
+        ) from err
+    if not path.is_file():
+        raise ConfigError(f"model file {path} does not exist; check `model` in the stage's params")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as err:  # onnxruntime raises many kinds for a bad model
+        raise ConfigError(f"model file {path} cannot be loaded: {err}") from err
+
+
+def _check_nodes(
+    model: str, kind: str, nodes: Mapping[str, Any], columns: Mapping[str, ColumnSpec]
+) -> None:
+    """The model's own declaration must agree with the config; free dimensions fit anything."""
+    if nodes.keys() != columns.keys():
+        raise ConfigError(
+            f"model {model!r} has the {kind}s {sorted(nodes)}, but the config names "
+            f"{sorted(columns)}; list exactly the model's {kind}s"
+        )
+    for name, node in nodes.items():
+        spec = columns[name]
+        sizes = [size if isinstance(size, int) else None for size in node.shape[1:]]
+        fits = len(sizes) == len(spec.shape) and all(
+            size in (None, have) for size, have in zip(sizes, spec.shape, strict=True)
+        )
+        if ONNX_TYPES.get(node.type) != spec.datatype or not fits:
+            raise ConfigError(
+                f"model {model!r}: {kind} {name!r} is {node.type} {node.shape}, but the column "
+                f"is {spec}; export the model anew or change the stages before it"
+            )

@@ -1,0 +1,102 @@
+"""Embedding look-up: one table, many slots, one batched look-up per level.
+
+A slot is a feature whose value has an embedding of its own: an id, or a cross of several. Its key
+is a hash of (slot, ids), so all slots of a model share one table, and a batch asks the store
+twice: once for the slots that belong to the request (looked up once a request, not once a
+candidate) and once for those that belong to the candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from sedp.columns import Array, Batch, ColumnSpec, Level
+from sedp.stage import Resources, Stage, Table
+from sedp.stages.table_keys import hashed_keys, key_columns, level_of, open_table
+
+FLOAT32 = np.dtype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The slots of one level and where their rows go: `output` FP32[rows, slots, dim]."""
+
+    level: Level
+    output: str
+    slots: Mapping[str, list[str]]
+
+
+class EmbeddingLookup(Stage):
+    """See the module; writes `request_output` and `item_output`, where there are such slots."""
+
+    class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        table: Annotated[str, msgspec.Meta(description="Embedding table in the store.")]
+        dim: Annotated[int, msgspec.Meta(ge=1, le=4096, description="Floats of one row.")]
+        slots: Annotated[
+            dict[str, list[str]],
+            msgspec.Meta(
+                min_length=1,
+                description="Slot name to the integer columns that make its key; the order of "
+                "slots is the order of rows in the outputs.",
+            ),
+        ]
+        request_output: Annotated[
+            str, msgspec.Meta(description="Column for slots with one key a request.")
+        ] = "user_embedding"
+        item_output: Annotated[
+            str, msgspec.Meta(description="Column for slots with one key a candidate.")
+        ] = "item_embedding"
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        for slot, names in params.slots.items():
+            if not names:
+                raise ValueError(f"slot {slot!r} has no columns; name at least one integer column")
+        self._levels: dict[str, Level] = {}
+        self._groups: list[_Group] = []
+        self._table: Table | None = None
+
+    @property
+    def requires(self) -> Mapping[str, ColumnSpec | None]:
+        return {name: None for names in self.params.slots.values() for name in names}
+
+    def provides(self, inputs: Mapping[str, ColumnSpec]) -> Mapping[str, ColumnSpec]:
+        self._levels = {name: spec.level for name, spec in inputs.items()}
+        self._groups = []
+        outputs = {
+            Level.REQUEST: self.params.request_output,
+            Level.ITEM: self.params.item_output,
+        }
+        for level, output in outputs.items():
+            slots = {
+                slot: names
+                for slot, names in self.params.slots.items()
+                if level_of(names, inputs) is level
+            }
+            if slots:
+                self._groups.append(_Group(level, output, slots))
+        return {
+            group.output: ColumnSpec("FP32", group.level, (len(group.slots), self.params.dim))
+            for group in self._groups
+        }
+
+    def open(self, resources: Resources) -> None:
+        self._table = open_table(resources, self.params.table, self.params.dim, FLOAT32)
+
+    def process(self, batch: Batch) -> Mapping[str, Array]:
+        return {group.output: self._looked_up(batch, group) for group in self._groups}
+
+    def _looked_up(self, batch: Batch, group: _Group) -> Array:
+        assert self._table is not None, "process before open"
+        count = batch.event_count if group.level is Level.REQUEST else batch.row_count
+        keys = np.empty((count, len(group.slots)), np.uint64)
+        for place, (slot, names) in enumerate(group.slots.items()):
+            keys[:, place] = hashed_keys(key_columns(batch, names, self._levels, group.level), slot)
+        rows = np.empty((keys.size, self.params.dim), FLOAT32)
+        self._table.lookup(keys.ravel(), rows, np.empty(keys.size, np.bool_))
+        return rows.reshape(count, len(group.slots), self.params.dim)
