@@ -1,0 +1,67 @@
+# Two commands matter: `make run` (the main job) and `make test`. Both install what they need.
+
+PYTHON    ?= $(shell command -v python3.11 || command -v python3)
+VENV      := .venv
+BIN       := $(VENV)/bin
+PORT      ?= 8000
+ADMIN_PORT ?= 8001
+DATA_DIR  ?= .sedp
+NAME      ?= engine
+
+export PORT ADMIN_PORT
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo-data replay test test-slow lint format bench schema clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/installed-demo  ## get the data, train, fill the store, serve promo-rank (PORT, ADMIN_PORT, DATA_DIR)
+	@$(BIN)/sedp demo prepare --data-dir "$(DATA_DIR)"
+	@DATA_DIR="$(abspath $(DATA_DIR))" exec $(BIN)/sedp serve configs/promo-rank.yaml
+
+demo-data: $(VENV)/installed-demo  ## only prepare the demo's data, model and store
+	@$(BIN)/sedp demo prepare --data-dir "$(DATA_DIR)"
+
+replay: $(VENV)/installed-demo  ## replay the test weeks against the running daemon
+	@$(BIN)/sedp replay --url http://127.0.0.1:$(PORT) --recording "$(DATA_DIR)/recording.npz" \
+		--weeks 48-53 --rate 300 --html "$(DATA_DIR)/replay.html"
+
+test: $(VENV)/installed-dev  ## run the test suite
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev  ## style, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy -p sedp
+	@$(BIN)/mypy -p bench
+	@$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev  ## put the code into the house style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/installed-demo  ## run one bench, e.g. make bench NAME=engine
+	@$(BIN)/python -m bench $(NAME)
+
+schema: $(VENV)/installed-demo  ## regenerate configs/sedp.schema.json
+	@$(BIN)/sedp schema > configs/sedp.schema.json
+
+clean:  ## remove the environment, the data and all caches
+	rm -rf $(VENV) "$(DATA_DIR)" build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 2; }
+
+$(VENV)/installed-demo: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing SEDP and what the demo needs into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --progress-bar on --editable '.[demo]'
+	@touch $@
+
+$(VENV)/installed-dev: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing SEDP and its development tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --progress-bar on --editable '.[demo,dev]'
+	@touch $@ $(VENV)/installed-demo
