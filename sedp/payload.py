@@ -24,9 +24,10 @@ Span = tuple[Batch, int, int]  # a chunk, and a run of event positions in it
 class Payload:
     """One event's columns: `places[0]` is the request, `places[1 + i]` what stage `i` provided."""
 
-    __slots__ = ("places",)
+    __slots__ = ("places", "rows")
 
     def __init__(self, request: Batch, stage_count: int) -> None:
+        self.rows = request.row_count
         self.places: list[Place | None] = [(request, 0)] + [None] * stage_count
 
     def put(self, stage: int, chunk: Batch, position: int) -> None:
@@ -35,13 +36,13 @@ class Payload:
 
 def join_batch(stage: BoundStage, payloads: Sequence[Payload]) -> Batch:
     """The rows of several events as `stage` wants to read them, in the order given."""
-    spans = {REQUEST: _spans(payloads, REQUEST)}
+    spans: dict[int, list[Span]] = {}
     columns: dict[str, Array] = {}
     for name, source in stage.sources.items():
         if source not in spans:
             spans[source] = _spans(payloads, source)
         columns[name] = _column(name, stage.inputs[name].level, spans[source])
-    return Batch(columns, _splits(spans[REQUEST]))
+    return Batch(columns, _splits(payloads, next(iter(spans.values()))))
 
 
 def split_batch(
@@ -104,13 +105,14 @@ def _column(name: str, level: Level, spans: Sequence[Span]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _splits(spans: Sequence[Span]) -> NDArray[np.int64]:
-    if len(spans) == 1:
-        chunk, start, stop = spans[0]
-        splits = chunk.splits[start : stop + 1]
-        return splits if start == 0 else splits - splits[0]
-    counts = [np.diff(chunk.splits[start : stop + 1]) for chunk, start, stop in spans]
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts))])
+def _splits(payloads: Sequence[Payload], spans: Sequence[Span]) -> NDArray[np.int64]:
+    """Row splits of the joined batch: those of the chunk when it is one, else summed up anew."""
+    chunk, start, stop = spans[0]
+    if len(spans) == 1 and start == 0:
+        return chunk.splits[: stop + 1]
+    splits = np.zeros(len(payloads) + 1, np.int64)
+    np.cumsum([payload.rows for payload in payloads], out=splits[1:])
+    return splits
 
 
 def _check_column(stage: str, name: str, spec: ColumnSpec, column: Array, batch: Batch) -> None:

@@ -215,6 +215,11 @@ def _bind(
     settled: Mapping[str, int],
 ) -> BoundStage:
     read = {key: columns[key] for key in use.stage.requires}
+    if not read:
+        raise PipelineError(
+            f"stage {name!r} reads no column, so it has no rows to work on; let it read one",
+            ("stages", name),
+        )
     for key, want in use.stage.requires.items():
         if want is not None and not want.accepts(read[key]):
             raise PipelineError(

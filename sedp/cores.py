@@ -1,0 +1,57 @@
+"""How many cores this process may really use: the scarcer of its cpuset and its CFS quota.
+
+`os.cpu_count()` counts the machine's cores; in a container that may use two of sixty-four it makes
+every thread pool far too wide, and the kernel then stops the whole process for most of each period.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Cores by affinity, or fewer when a control group's quota is lower, rounded up; ≥ 1.
+
+    Args:
+        root: where `proc` and `sys` are found.
+    """
+    affinity = len(os.sched_getaffinity(0))
+    return min([affinity, *(math.ceil(cores) for cores in _quotas(root))])
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """The quotas, in cores and > 0, of all control groups that this process is in."""
+    mount = root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not controllers:  # version 2: one tree for everything
+            for group in _groups(mount, path):
+                yield from _ratio(_read(group / "cpu.max"))
+        elif "cpu" in controllers.split(","):
+            for group in _groups(mount / "cpu", path):
+                quota, period = group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us"
+                yield from _ratio(f"{_read(quota)} {_read(period)}")
+
+
+def _groups(mount: Path, path: str) -> Iterator[Path]:
+    """The process's group and all above it. A container may see only the top of the path."""
+    inside = [part for part in path.split("/") if part not in ("", ".", "..")]
+    for depth in range(len(inside), -1, -1):
+        yield mount.joinpath(*inside[:depth])
+
+
+def _ratio(text: str) -> Iterator[float]:
+    """Quota over period; nothing for `max`, -1, or whatever else is no limit."""
+    words = text.split()
+    if len(words) == 2 and all(word.isdecimal() and int(word) > 0 for word in words):
+        yield int(words[0]) / int(words[1])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
