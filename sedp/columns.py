@@ -107,7 +107,7 @@ class TensorSpec:
         own = sizes[1:] if sizes[0] == "1" else sizes
         level = Level.ITEM if own[:1] == ["n"] else Level.REQUEST
         own = own[1:] if level is Level.ITEM else own
-        if not all(re.fullmatch(r"[1-9]\d{0,8}", size) for size in own):
+        if not all(re.fullmatch(r"[1-9][0-9]{0,8}", size) for size in own):
             raise ValueError(
                 f"{text!r}: sizes must be numbers from 1 to 999999999, with at most one n for the "
                 "candidates in front, like INT64[n] or FP32[1, n, 16]"

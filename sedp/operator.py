@@ -43,9 +43,10 @@ class Operator:
         self._observe(time.perf_counter_ns() - started_ns)
 
     def _observe(self, service_ns: int) -> None:
-        """Track the usual run and move to the better place. The first run may compile: skip it."""
-        if self._typical_ns == 0:
+        """Track the usual run and move to the better place."""
+        if self._typical_ns == 0:  # the first run may compile or fill caches: it says nothing
             self._typical_ns = THREAD_NS_MIN
+            return
         self._typical_ns += (service_ns - self._typical_ns) >> 3
         if self.stage.use.executor == "auto":
             self.inline = self._typical_ns < (THREAD_NS_MIN if self.inline else INLINE_NS_MAX)

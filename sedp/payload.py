@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sedp.columns import Array, Batch, ColumnSpec, Level
 from sedp.errors import StageError
-from sedp.pipeline import REQUEST, BoundStage, Pipeline
+from sedp.pipeline import BoundStage, Pipeline
 
 Place = tuple[Batch, int]  # a chunk, and the event's position in it
 Span = tuple[Batch, int, int]  # a chunk, and a run of event positions in it
@@ -57,9 +57,10 @@ def split_batch(
     Raises:
         StageError: missing or surplus columns, or rows, dtype or shape other than declared.
     """
-    if result.keys() != stage.provides.keys():
+    if not isinstance(result, Mapping) or result.keys() != stage.provides.keys():
+        have = f"columns {sorted(result)}" if isinstance(result, Mapping) else type(result).__name__
         raise StageError(
-            f"stage {stage.name!r} returned columns {sorted(result)}, but it declares "
+            f"stage {stage.name!r} returned {have}, but it declares "
             f"{sorted(stage.provides)}; return exactly those"
         )
     for name, spec in stage.provides.items():

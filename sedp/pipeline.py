@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sedp.columns import ColumnSpec, TensorSpec
+from sedp.columns import ANY, DTYPES, ColumnSpec, TensorSpec
 from sedp.engine.graph import Graph, PipelineNode, StageNode, StagePlan
 from sedp.stage import Stage
 
@@ -105,6 +105,8 @@ def compile_pipeline(
     Raises:
         PipelineError: missing or doubly provided column, cycle, type mismatch, dead end.
     """
+    if not outputs:
+        raise PipelineError(f"pipeline {name!r} has no outputs; list one", ("outputs",))
     _check_after(uses)
     columns = {key: tensor.column for key, tensor in inputs.items()}
     sources = dict.fromkeys(inputs, REQUEST)
@@ -199,7 +201,10 @@ def _stuck(
             + ", ".join(sorted(columns)),
             ("stages", first),
         )
-    circle = "; ".join(f"{name!r} waits for {', '.join(keys)}" for name, keys in needs.items())
+    circle = "; ".join(
+        f"{name!r} waits for {', '.join(key + nearest(key, columns) for key in keys)}"
+        for name, keys in needs.items()
+    )
     return PipelineError(
         f"these stages form a cycle, or wait for a column nobody provides: {circle}; "
         f"break the circle or add the column (there are: {', '.join(sorted(columns))})",
@@ -231,6 +236,13 @@ def _bind(
         provides = dict(use.stage.provides(read))
     except ValueError as err:
         raise PipelineError(f"stage {name!r}: {err}", ("stages", name, "params")) from err
+    for key, spec in provides.items():
+        if spec.datatype not in DTYPES or ANY in spec.shape:
+            raise PipelineError(
+                f"stage {name!r} provides column {key!r} as {spec}, which is no full type; "
+                f"give every size a number and use one of {', '.join(DTYPES)}",
+                ("stages", name),
+            )
     before = {sources[key] for key in read} | {settled[other] for other in use.after}
     predecessors = tuple(sorted(before - {REQUEST}))
     return BoundStage(name, use, {key: sources[key] for key in read}, read, provides, predecessors)

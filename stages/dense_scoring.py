@@ -2,22 +2,24 @@
 
 A model that declares an input named `owners` (INT64[n]: the request each candidate belongs to)
 gets request-level columns once a request and gathers them itself, so the user's part of the
-arithmetic is done once. For any other model request rows are repeated for each candidate.
+arithmetic is done once. For any other model request rows are repeated for each candidate, if
+candidates are among its inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from sedp.columns import Array, Batch, ColumnSpec, TensorSpec
+from sedp.columns import ANY, Array, Batch, ColumnSpec, Level, TensorSpec
 from sedp.errors import ConfigError
 from sedp.stage import Resources, Stage
 
 OWNERS = "owners"
+OWNERS_SPEC = ColumnSpec("INT64", Level.ITEM)
 ONNX_TYPES = {
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
@@ -43,17 +45,20 @@ class DenseScoring(Stage):
             msgspec.Meta(min_length=1, description='Model outputs and types, {score: "FP32[n]"}.'),
         ]
         threads: Annotated[
-            int | None,
-            msgspec.Meta(ge=1, le=256, description="Threads of one run; default from the cores."),
+            Annotated[int, msgspec.Meta(ge=1, le=256)] | None,
+            msgspec.Meta(description="Threads of one run, 1 to 256; default from the cores."),
         ] = None
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
+        if OWNERS in params.inputs:
+            raise ValueError(f"the stage fills in {OWNERS!r} itself; remove it from `inputs`")
         self._outputs = {
             name: TensorSpec.parse(text).column for name, text in params.outputs.items()
         }
         self._inputs: Mapping[str, ColumnSpec] = {}
-        self._gathers = False
+        self._gathers = False  # the model repeats request rows itself
+        self._repeats = False  # we do, since candidates are among the inputs
         self._session: Any = None
 
     @property
@@ -69,17 +74,21 @@ class DenseScoring(Stage):
             resources.base_path / self.params.model, self.params.threads or resources.threads
         )
         wanted = {node.name: node for node in self._session.get_inputs()}
-        self._gathers = wanted.pop(OWNERS, None) is not None
+        self._gathers = OWNERS in wanted
+        levels = {spec.level for spec in self._inputs.values()}
+        self._repeats = not self._gathers and levels == {Level.REQUEST, Level.ITEM}
+        fed = {**self._inputs, OWNERS: OWNERS_SPEC} if self._gathers else self._inputs
         made = {node.name: node for node in self._session.get_outputs()}
-        _check_nodes(self.params.model, "input", wanted, self._inputs)
+        _check_nodes(self.params.model, "input", wanted, fed)
         _check_nodes(self.params.model, "output", made, self._outputs)
 
     def process(self, batch: Batch) -> Mapping[str, Array]:
-        if self._gathers:
-            feed = {name: batch[name] for name in self._inputs}
-            feed[OWNERS] = batch.owners
-        else:
+        if self._repeats:
             feed = {n: batch.at_item_level(n, spec.level) for n, spec in self._inputs.items()}
+        else:
+            feed = {name: batch[name] for name in self._inputs}
+        if self._gathers:
+            feed[OWNERS] = batch.owners
         names = list(self._outputs)
         return dict(zip(names, self._session.run(names, feed), strict=True))
 
@@ -116,12 +125,18 @@ def _check_nodes(
         )
     for name, node in nodes.items():
         spec = columns[name]
-        sizes = [size if isinstance(size, int) else None for size in node.shape[1:]]
-        fits = len(sizes) == len(spec.shape) and all(
-            size in (None, have) for size, have in zip(sizes, spec.shape, strict=True)
-        )
-        if ONNX_TYPES.get(node.type) != spec.datatype or not fits:
+        if ONNX_TYPES.get(node.type) != spec.datatype or not _fits(node.shape, spec):
             raise ConfigError(
                 f"model {model!r}: {kind} {name!r} is {node.type} {node.shape}, but the column "
-                f"is {spec}; export the model anew or change the stages before it"
+                f"is {spec}; export the model anew, its first axis free, or change the stages "
+                "before it"
             )
+
+
+def _fits(shape: Sequence[int | str | None], spec: ColumnSpec) -> bool:
+    """A free size is a name or `None`; a shape of `[]` is one that onnxruntime cannot tell."""
+    if not shape:
+        return True
+    rows, *sizes = shape
+    own = tuple(size if isinstance(size, int) else ANY for size in sizes)
+    return not isinstance(rows, int) and ColumnSpec(spec.datatype, spec.level, own).accepts(spec)

@@ -57,6 +57,10 @@ class EmbeddingLookup(Stage):
         for slot, names in params.slots.items():
             if not names:
                 raise ValueError(f"slot {slot!r} has no columns; name at least one integer column")
+        if params.request_output == params.item_output:
+            raise ValueError(
+                f"request_output and item_output are both {params.item_output!r}; rename one"
+            )
         self._levels: dict[str, Level] = {}
         self._groups: list[_Group] = []
         self._table: Table | None = None

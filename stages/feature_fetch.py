@@ -112,12 +112,11 @@ class FeatureFetch(Stage):
             self._sources.append(_Source(fetch, table, level, levels))
 
     def process(self, batch: Batch) -> Mapping[str, Array]:
-        known = Batch(dict(batch.columns), batch.splits)
-        made: dict[str, Array] = {}
+        columns = dict(batch.columns)
+        known = Batch(columns, batch.splits)  # grows with each fetch; keeps `owners` for all
         for source in self._sources:
-            made |= _fetched(source, known)
-            known = Batch({**known.columns, **made}, batch.splits)
-        return made
+            columns.update(_fetched(source, known))
+        return {name: column for name, column in columns.items() if name not in batch.columns}
 
 
 def _fetched(source: _Source, batch: Batch) -> dict[str, Array]:
@@ -140,6 +139,10 @@ def _check(fetch: Fetch) -> None:
     if bool(fetch.output) == bool(fetch.columns):
         raise ValueError(
             f"table {fetch.table!r}: give either `columns` (scalars) or `output` (one vector)"
+        )
+    if len(set(fetch.columns)) < len(fetch.columns):
+        raise ValueError(
+            f"table {fetch.table!r}: `columns` {fetch.columns} repeat a name; name each one once"
         )
     if fetch.output and fetch.dim < 1:
         raise ValueError(f"table {fetch.table!r}: `output` needs `dim` ≥ 1, the row's elements")

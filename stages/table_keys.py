@@ -44,7 +44,8 @@ def key_columns(
 
 def raw_keys(column: Array) -> NDArray[np.uint64]:
     """An id as its own key; negative ids wrap, as their 64 bits are taken as they are."""
-    return column.astype(np.int64, copy=False).view(np.uint64)
+    # A column may be one element of fetched rows, and tables want their keys side by side.
+    return np.require(column, np.int64, ("C", "A")).view(np.uint64)
 
 
 def hashed_keys(columns: Sequence[Array], name: str) -> NDArray[np.uint64]:

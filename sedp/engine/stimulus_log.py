@@ -8,6 +8,7 @@ reached recording stops for good (a log with a hole could not be replayed) and s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from sedp.errors import ConfigError
 
 FORMAT = "sedp-stimulus-log/1"
 RECORD_BYTES_MAX = 1 << 24
+
+log = logging.getLogger(__name__)
 
 Record = tuple[int, AnyStimulus, list[AnyCommand]]
 
@@ -51,10 +54,14 @@ class StimulusLog:
         self._file.close()
 
     def _write(self, data: bytes) -> None:
-        self.full = self.full or len(data) > self._left_bytes
-        if not self.full:
-            self._left_bytes -= len(data)
-            self._file.write(data)
+        if self.full:
+            return
+        if len(data) > self._left_bytes:
+            self.full = True
+            log.warning("stimulus log %s is full; what follows is not recorded", self._file.name)
+            return
+        self._left_bytes -= len(data)
+        self._file.write(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class RecordedRun:
         try:
             with path.open("rb") as file:
                 header = msgspec.json.decode(file.readline(RECORD_BYTES_MAX), type=Header)
-        except (OSError, msgspec.MsgspecError) as err:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as err:
             raise ConfigError(f"{path}: not a readable stimulus log: {err}") from err
         if header.format != FORMAT:
             raise ConfigError(f"{path}: format {header.format!r}; this version reads {FORMAT!r}")
@@ -89,4 +96,8 @@ class RecordedRun:
                 data = file.read(min(size, RECORD_BYTES_MAX))
                 if len(data) < size:
                     return
-                yield decoder.decode(data)
+                try:
+                    record = decoder.decode(data)
+                except (msgspec.MsgspecError, UnicodeDecodeError) as err:
+                    raise ConfigError(f"{self.path}: damaged record: {err}") from err
+                yield record

@@ -1,0 +1,1 @@
+"""Benches: every figure the documents state is printed by a command here."""

@@ -1,0 +1,75 @@
+"""`python -m bench NAME`: run one bench, print its figures, write them as JSON if asked."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from bench.figure import Figure, Report
+from bench.machine import describe_machine
+
+BENCHES = {
+    "engine": "Overhead of the engine a request and stage; simulated requests a second.",
+}
+WIDTH = 140  # of the table where there is no terminal to fill
+EPILOG = "\b\nBenches:\n" + "\n".join(f"  {name}  {text}" for name, text in BENCHES.items())
+
+
+@click.command(epilog=EPILOG, context_settings={"max_content_width": 100})
+@click.argument("name", type=click.Choice(list(BENCHES)))
+@click.option("--quick", is_flag=True, help="A few seconds, wider spread.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures.")
+@click.option("--seed", default=1, show_default=True, help="Of all dice.")
+def main(name: str, quick: bool, json_path: Path | None, seed: int) -> None:
+    """Run the bench NAME. Exits 0 whether or not goals hold: judging is the reader's part."""
+    figures: list[Figure] = importlib.import_module(f"bench.{name}").measure(quick, seed)
+    report = Report(name, quick, seed, describe_machine(), figures)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(_table(report))
+    if json_path is not None:
+        json_path.write_bytes(report.to_json())
+
+
+def _table(report: Report) -> Table:
+    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    table = Table(
+        title=f"bench {report.bench}{' --quick' if report.quick else ''}",
+        caption=f"median (least–greatest of n rounds); {machine}; seed {report.seed}",
+    )
+    table.add_column("figure", min_width=24)
+    for heading in ("value", "spread", "n", "goal"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("anchor in the same run", min_width=24)
+    table.add_column("ratio", justify="right", no_wrap=True)
+    for figure in report.figures:
+        table.add_row(*_cells(figure))
+    return table
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
+    mark = {None: "", True: " [green]holds[/]", False: " [red]missed[/]"}[figure.holds]
+    anchor = f"{_number(figure.anchor_value)} {figure.anchor}" if figure.anchor_value else ""
+    return (
+        figure.name,
+        f"[bold]{_number(figure.value)}[/] {figure.unit}",
+        f"{_number(figure.spread[0])}–{_number(figure.spread[1])}",
+        str(figure.n),
+        f"{figure.goal or ''}{mark}",
+        anchor,
+        f"{figure.ratio:.2f}" if figure.ratio else "",
+    )
+
+
+def _number(value: float | None) -> str:
+    """Three figures, thousands separated."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bench")

@@ -1,0 +1,55 @@
+"""What the Open Inference Protocol says about the server and its models; pipelines are models."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+
+from sedp import __version__
+from sedp.columns import ANY, TensorSpec
+from sedp.daemon.tensors import JSON_KINDS
+from sedp.pipeline import Pipeline
+
+EXAMPLE_VALUES: dict[type, list[Any]] = {
+    bool: [True, False],
+    int: [1, 2],
+    float: [0.5, 1.5],
+    str: ["a", "b"],
+}
+
+
+def server_metadata() -> dict[str, Any]:
+    return {"name": "sedp", "version": __version__, "extensions": ["binary_tensor_data"]}
+
+
+def pipeline_metadata(pipeline: Pipeline) -> dict[str, Any]:
+    """Name, versions and tensors, with -1 for the number of candidates."""
+    return {
+        "name": pipeline.name,
+        "versions": [pipeline.version],
+        "platform": "sedp_pipeline",
+        "inputs": [_tensor(name, spec) for name, spec in pipeline.inputs.items()],
+        "outputs": [_tensor(name, spec) for name, spec in pipeline.outputs.items()],
+    }
+
+
+def example_request(pipeline: Pipeline) -> str | None:
+    """A small JSON request that the pipeline takes; `None` when an input has no JSON form."""
+    rows = min(2, pipeline.rows_max)
+    inputs = []
+    for name, spec in pipeline.inputs.items():
+        kind = JSON_KINDS.get(spec.column.datatype)
+        if kind is None:
+            return None
+        shape = [rows if size == ANY else size for size in spec.dims]
+        count = math.prod(shape)
+        data = (EXAMPLE_VALUES[kind] * count)[:count]
+        tensor = {"name": name, "datatype": spec.column.datatype, "shape": shape, "data": data}
+        inputs.append(tensor)
+    return orjson.dumps({"inputs": inputs}).decode()
+
+
+def _tensor(name: str, spec: TensorSpec) -> dict[str, Any]:
+    return {"name": name, "datatype": spec.column.datatype, "shape": list(spec.dims)}

@@ -1,0 +1,75 @@
+"""Reads every record of a store and checks it: `sedp store verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sedp.storage.catalogue import Entry
+from sedp.storage.pairs import Pair, join_slices
+from sedp.storage.row_format import TRAILER_BYTES, unseal
+
+Scan = tuple[Entry, str, Iterator[Pair]]  # a version, the tier's name, all that it holds
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedVersion:
+    """What one tier really holds of one table version.
+
+    Args:
+        tier: "lmdb" or "rocksdb".
+        rows: records found, damaged ones included.
+        rows_expected: records the catalogue speaks of.
+        corrupt: records that do not match their checksum.
+    """
+
+    table: str
+    version: int
+    tier: str
+    rows: int
+    rows_expected: int
+    corrupt: int
+
+    @property
+    def is_sound(self) -> bool:
+        """Every record is there and holds."""
+        return self.rows == self.rows_expected and self.corrupt == 0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """One part a tier and table version."""
+
+    parts: tuple[VerifiedVersion, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Every part is."""
+        return all(part.is_sound for part in self.parts)
+
+
+def verify_scans(scans: Iterable[Scan], progress: Callable[[int], None] | None) -> VerifyReport:
+    """Check all records of all scans; `progress` is told how many are checked so far."""
+    parts, checked = [], 0
+    for entry, tier, pairs in scans:
+        spec, rows, corrupt = entry.spec, 0, 0
+        for found, damaged in _check(entry, pairs):
+            rows += found
+            corrupt += damaged
+            if progress is not None:
+                progress(checked + rows)
+        checked += rows
+        parts.append(VerifiedVersion(spec.name, spec.version, tier, rows, entry.rows, corrupt))
+    return VerifyReport(tuple(parts))
+
+
+def _check(entry: Entry, pairs: Iterator[Pair]) -> Iterator[tuple[int, int]]:
+    """Records and damaged records, a slice at a time."""
+    width = entry.spec.row_bytes
+    for keys, records, misshapen in join_slices(pairs, width + TRAILER_BYTES):
+        rows = np.empty((len(keys), width), dtype=np.uint8)
+        missing = np.empty(len(keys), dtype=np.bool_)
+        damaged = unseal(keys, keys, records, entry.seed, rows, missing)
+        yield len(keys) + misshapen, damaged + misshapen

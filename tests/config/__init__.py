@@ -1,0 +1,1 @@
+"""The YAML layer, from bytes to compiled pipelines, and the commands on top of it."""

@@ -1,0 +1,154 @@
+"""Faults in single keys and values."""
+
+from __future__ import annotations
+
+from tests.config.fault import STAGE, Fault
+from tests.config.good import change
+
+KEYS = [
+    Fault(
+        "version",
+        change("sedp/v1", "sedp/v2"),
+        "sedp/v2",
+        "api_version",
+        ("'sedp/v2'", "'sedp/v1'"),
+    ),
+    Fault("unknown at the top", change("store:", "sotre:"), "sotre", "sotre", ("'store'",)),
+    Fault("unknown in daemon", change("listen", "lisen"), "lisen", "daemon.lisen", ("'listen'",)),
+    Fault(
+        "unknown in stage",
+        change("batch", "bacth"),
+        "bacth",
+        f"{STAGE}.top.bacth",
+        ("'batch'", "known here: kind, params"),
+    ),
+    Fault(
+        "unknown in batch",
+        change("wait", "delay"),
+        "delay",
+        f"{STAGE}.top.batch.delay",
+        ("known here: rows_max, wait",),
+    ),
+    Fault(
+        "unknown in params",
+        change("weight", "wieght"),
+        "wieght",
+        f"{STAGE}.score.params.wieght",
+        ("'weight'",),
+    ),
+    Fault(
+        "missing",
+        change("    outputs:\n      best: INT32[3]\n", ""),
+        "rank:",
+        "pipelines.rank",
+        ("'outputs' is missing", "Tensors of the answer"),
+    ),
+    Fault(
+        "missing in params",
+        change("k: 3, ", ""),
+        "params: {",
+        f"{STAGE}.top.params",
+        ("'k' is missing", "add k: a whole number from 1 to 10000"),
+    ),
+    Fault(
+        "pipeline's name",
+        change("  rank:", "  Rank One:"),
+        "Rank One",
+        "pipelines.Rank One",
+        ("a-z",),
+    ),
+    Fault(
+        "column's name",
+        change("user:", "9user:"),
+        "9user",
+        "pipelines.rank.inputs.9user",
+        ("starting with a letter",),
+    ),
+]
+
+VALUES = [
+    Fault("no unit", change("10s", "10"), "10\n", "daemon.drain", ("10 of what?", "5ms")),
+    Fault(
+        "unknown unit", change("10s", "10sec"), "10sec", "daemon.drain", ("'sec'", "ms, s, m, h")
+    ),
+    Fault("too long", change("10s", "2h"), "2h", "daemon.drain", ("'2h'", "from 0s to 10m")),
+    Fault("bytes' unit", change("64MiB", "64mb"), "64mb", "store.ram", ("'mb'", "KiB, MiB, GiB")),
+    Fault("too few bytes", change("64MiB", "1KiB"), "1KiB", "store.ram", ("from 1MiB to 1TiB",)),
+    Fault(
+        "open to all",
+        change("127.0.0.1:8000", "0.0.0.0:8000"),
+        "0.0.0.0",
+        "daemon.listen",
+        ("other machines", "127.0.0.1:8000", "proxy"),
+    ),
+    Fault(
+        "no port",
+        change("127.0.0.1:8000", "127.0.0.1"),
+        "127.0.0.1\n",
+        "daemon.listen",
+        ("host:port",),
+    ),
+    Fault(
+        "zero",
+        change("rows_max: 512", "rows_max: 0"),
+        "0\n    stages",
+        "pipelines.rank.rows_max",
+        ("0 does not fit", "from 1 to 1048576"),
+    ),
+    Fault(
+        "text for number",
+        change("weight: 2.0", "weight: heavy"),
+        "heavy",
+        f"{STAGE}.score.params.weight",
+        ("'heavy'", "a number"),
+    ),
+    Fault(
+        "above limit",
+        change("weight: 2.0", "weight: 200"),
+        "200\n",
+        f"{STAGE}.score.params.weight",
+        ("a number, above 0 and at most 100",),
+    ),
+    Fault(
+        "yes",
+        change("queue_rows_max: 1024", "concurrency: yes"),
+        "yes",
+        f"{STAGE}.top.concurrency",
+        ("'yes'", "whole number"),
+    ),
+    Fault(
+        "choice",
+        change("queue_rows_max: 1024", "executor: treads"),
+        "treads",
+        f"{STAGE}.top.executor",
+        ("did you mean 'thread'?", "auto, inline, thread"),
+    ),
+    Fault(
+        "no value",
+        change("200ms", ""),
+        " \n    rows_max",
+        "pipelines.rank.deadline",
+        ("empty value", "duration"),
+    ),
+    Fault(
+        "list for mapping",
+        change("{k: 3, output: best}", "[k, 3]"),
+        "params: [k",
+        f"{STAGE}.top.params",
+        ("list of 2", "mapping"),
+    ),
+    Fault(
+        "datatype",
+        change("user: INT64[1]", "user: INTEGER[1]"),
+        "INTEGER",
+        "pipelines.rank.inputs.user",
+        ("'INTEGER'", "INT64"),
+    ),
+    Fault(
+        "shape",
+        change("INT64[n]", "INT64[n, m]"),
+        "INT64[n, m]",
+        "pipelines.rank.inputs.item",
+        ("numbers",),
+    ),
+]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sedp.config.pipeline_settings import BatchSettings, PipelineSettings, StageSettings
+from sedp.config.settings import (
+    ADDRESS,
+    Address,
+    DaemonSettings,
+    FileSettings,
+    StoreSettings,
+    parse_address,
+)
+from sedp.engine.graph import StagePlan
+from sedp.pipeline import Pipeline
+
+SECTIONS = [
+    FileSettings,
+    DaemonSettings,
+    StoreSettings,
+    PipelineSettings,
+    StageSettings,
+    BatchSettings,
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8000", Address("127.0.0.1", 8000)),
+        ("127.9.9.9:1", Address("127.9.9.9", 1)),
+        ("localhost:0", Address("localhost", 0)),
+        ("[::1]:65535", Address("::1", 65_535)),
+    ],
+)
+def test_loopback_addresses_are_read_and_written(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:80", "10.0.0.1:80", "[::]:80", "example.org:80", "1:80"])
+def test_addresses_that_others_reach_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"other machines.* write 127\.0\.0\.1:80 .*proxy"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1", "8000", ":8000", "127.0.0.1:65536", "::1:80", "a b:1"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write host:port like 127.0.0.1:8000"):
+        parse_address(text)
+
+
+@given(st.text(max_size=30))
+def test_no_text_makes_the_address_parser_fail_otherwise(text: str) -> None:
+    try:
+        assert parse_address(text).host in ("localhost", "::1") or text.startswith(("127", "["))
+    except ValueError as err:
+        assert "; " in str(err)  # noqa: PT017 - a refusal is one of two good ends here
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_is_documented_and_its_default_fits_its_limits(section: Any) -> None:
+    for field in msgspec.structs.fields(section):
+        kind = msgspec.inspect.type_info(field.type)
+        assert isinstance(kind, msgspec.inspect.Metadata), field.name
+        assert kind.extra_json_schema is not None
+        assert kind.extra_json_schema["description"].endswith("."), field.name
+        if field.default is not msgspec.NODEFAULT:
+            msgspec.convert(field.default, field.type)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_times_and_bytes_carry_their_unit_inside_only(section: Any) -> None:
+    for field in msgspec.structs.fields(section):
+        assert not field.encode_name.endswith("_ns")
+
+
+def test_defaults_are_those_of_the_engine() -> None:
+    """The settings and the engine each hold defaults; they must not drift apart."""
+    stage, batch = StageSettings(kind="x"), BatchSettings()
+    assert StagePlan() == StagePlan(
+        stage.concurrency, batch.rows_max, batch.wait_ns, stage.queue_rows_max
+    )
+    settings = PipelineSettings(inputs={}, outputs={}, stages={})
+    pipeline = Pipeline("x", {}, {}, {}, ())
+    assert settings.rows_max == pipeline.rows_max
+    assert settings.in_flight_max == pipeline.in_flight_max
+    assert settings.deadline_ns == pipeline.deadline_ns
+
+
+def test_default_addresses_are_loopback_and_differ() -> None:
+    daemon = DaemonSettings()
+    assert daemon.listen != daemon.admin
+    assert {ADDRESS.parse(str(daemon.listen)).host, daemon.admin.host} == {"127.0.0.1"}

@@ -1,0 +1,17 @@
+"""Stores in a folder of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sedp.storage.store import ParameterStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ParameterStore]:
+    """An empty store, open for writing, at tmp_path / "store"."""
+    with ParameterStore.open(tmp_path / "store", ram_bytes=1 << 20, create=True) as opened:
+        yield opened

@@ -1,0 +1,52 @@
+"""The catalogue comes back as written, keeps two versions, and never believes damaged bytes."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import pytest
+
+from sedp.errors import CorruptionError, StoreError
+from sedp.storage.catalogue import Catalogue
+from sedp.storage.table import TableSpec
+
+SPEC = TableSpec("user", 2, "float32", default=(0.5, -1.0), columns=("ctr", "price"))
+
+
+def publish(catalogue: Catalogue, spec: TableSpec, seed: int) -> Catalogue:
+    return catalogue.with_entry(catalogue.next_entry(spec, seed))
+
+
+def test_encoding_round_trips() -> None:
+    catalogue = publish(publish(Catalogue(), SPEC, 1), TableSpec("ad", 1, "int64"), (1 << 64) - 1)
+    assert Catalogue.decode(catalogue.encode()).entries == catalogue.entries
+    assert Catalogue.decode(None).entries == ()
+
+
+def test_two_versions_are_kept_and_numbers_go_on() -> None:
+    catalogue = Catalogue()
+    for seed in range(4):
+        catalogue = publish(catalogue, SPEC, seed)
+    assert catalogue.versions("user") == (3, 4)
+    assert [entry.spec.version for entry in catalogue.current] == [4]
+    assert catalogue.versions("nobody") == ()
+
+
+def test_names_of_two_imports_never_meet() -> None:
+    entries = [Catalogue().next_entry(SPEC, seed) for seed in (1, 2)]
+    assert entries[0].name != entries[1].name
+
+
+@pytest.mark.parametrize("at", [0, 4, 30])
+def test_damaged_bytes_are_refused(at: int) -> None:
+    data = bytearray(publish(Catalogue(), SPEC, 1).encode())
+    data[at] ^= 1
+    with pytest.raises(CorruptionError, match="catalogue does not match its checksum"):
+        Catalogue.decode(bytes(data))
+
+
+def test_later_format_is_refused() -> None:
+    text = json.dumps({"format": 2, "tables": []}).encode()
+    with pytest.raises(StoreError, match="format 2, this SEDP reads 1; update SEDP"):
+        Catalogue.decode(zlib.crc32(text).to_bytes(4, "little") + text)

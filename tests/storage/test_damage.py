@@ -1,0 +1,136 @@
+"""Damaged bytes cost time or raise an error that names the table; they never become a row."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sedp.errors import CorruptionError, StoreError
+from sedp.storage.pairs import as_key_list
+from sedp.storage.row_format import seal
+from sedp.storage.store import ParameterStore
+from sedp.storage.table import TableSpec
+from tests.storage.tables import keys_of, look_up, make_rows, some_keys
+
+SPEC = TableSpec("user", 16, "int64")
+KEYS = some_keys(500)
+ROWS = make_rows(SPEC, KEYS)
+
+
+def make_store(path: Path) -> None:
+    with ParameterStore.open(path, create=True) as store:
+        store.import_table(SPEC, [(KEYS, ROWS)])
+
+
+def flip(file: Path, offset: int, bit: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[offset] ^= 1 << bit
+    file.write_bytes(data)
+
+
+def find(file: Path, wanted: bytes) -> int:
+    offset = file.read_bytes().find(wanted)
+    assert offset >= 0
+    return offset
+
+
+@pytest.mark.slow
+def test_bit_flips_in_lmdb_values_are_answered_from_rocksdb(tmp_path: Path) -> None:
+    make_store(tmp_path / "sound")
+    rng = np.random.default_rng(7)
+    for trial, at in enumerate(rng.integers(0, len(KEYS), 20)):
+        path = tmp_path / str(trial)
+        shutil.copytree(tmp_path / "sound", path)
+        start = find(path / "lmdb" / "data.mdb", ROWS[at].tobytes())
+        offset = start + int(rng.integers(0, SPEC.row_bytes + 12))  # row, epoch or checksum
+        flip(path / "lmdb" / "data.mdb", offset, int(rng.integers(0, 8)))
+        with ParameterStore.open(path) as store:
+            rows, missing = look_up(store.table("user"), KEYS)
+            assert not missing.any()
+            assert (rows == ROWS).all()
+            tiers = {tier.tier: tier for tier in store.statistics().tables[0].tiers}
+            assert (tiers["lmdb"].corrupt, tiers["rocksdb"].hits) == (1, 1)
+            report = {part.tier: part for part in store.verify().parts}
+            assert (report["lmdb"].corrupt, report["lmdb"].is_sound) == (1, False)
+            assert report["rocksdb"].is_sound
+
+
+def test_bit_flip_in_an_lmdb_key_does_not_hide_its_row(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    file = tmp_path / "lmdb" / "data.mdb"
+    start = find(file, ROWS[250].tobytes())
+    key = as_key_list(KEYS)[250]
+    assert file.read_bytes()[start - 8 : start] == key
+    flip(file, start - 1, 0)
+    with ParameterStore.open(tmp_path) as store:
+        rows, missing = look_up(store.table("user"), KEYS)
+        assert (rows == ROWS).all()
+        assert not missing.any()
+
+
+def test_bit_flip_in_rocksdb_raises_and_names_the_table(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    [file] = [
+        file
+        for file in (tmp_path / "rocksdb").glob("*.sst")
+        if ROWS[9].tobytes() in file.read_bytes()
+    ]
+    flip(file, find(file, ROWS[9].tobytes()) + 3, 2)
+    shutil.rmtree(tmp_path / "lmdb")
+    with ParameterStore.open(tmp_path, ram_bytes=0) as store:
+        with pytest.raises(
+            CorruptionError, match=r"'user@1-.*not read: Corruption.*import the table"
+        ):
+            look_up(store.table("user"), KEYS)
+        wrong = 0
+        for at in range(len(KEYS)):
+            try:
+                rows, _ = look_up(store.table("user"), KEYS[at : at + 1])
+            except CorruptionError:
+                wrong += 1
+            else:
+                assert (rows == ROWS[at]).all()
+        assert 0 < wrong < len(KEYS)
+        assert not store.verify().is_sound
+        store.import_table(SPEC, [(KEYS, ROWS)])
+        assert (look_up(store.table("user"), KEYS)[0] == ROWS).all()
+
+
+def test_record_of_another_key_in_rocksdb_raises_with_the_count(tmp_path: Path) -> None:
+    """What RocksDB's own checksums cannot see: a record filed wrongly, or of a wrong length."""
+    make_store(tmp_path)
+    with ParameterStore.open(tmp_path, ram_bytes=0) as store:
+        [entry] = store._catalogue.entries
+        family = store._truth._families[entry.name]
+        other = seal(keys_of(1), ROWS[:1].view(np.uint8), 1, entry.seed).tobytes()
+        family[as_key_list(KEYS)[3]] = other
+        family[as_key_list(KEYS)[4]] = b"short"
+        assert (look_up(store.table("user"), KEYS)[0] == ROWS).all()  # LMDB has them right
+        report = {part.tier: part.corrupt for part in store.verify().parts}
+        assert report == {"rocksdb": 2, "lmdb": 0}
+    shutil.rmtree(tmp_path / "lmdb")
+    with ParameterStore.open(tmp_path, ram_bytes=0) as store:
+        with pytest.raises(
+            CorruptionError, match=r"'user' version 1: 2 of 2 rows asked of RocksDB do not"
+        ):
+            look_up(store.table("user"), KEYS)
+        assert (look_up(store.table("user"), KEYS[5:])[0] == ROWS[5:]).all()
+
+
+def test_unreadable_warm_tier_is_rebuilt(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    (tmp_path / "lmdb" / "data.mdb").write_bytes(b"no LMDB file at all" * 1000)
+    with ParameterStore.open(tmp_path) as store:
+        assert store.verify().is_sound
+        assert store.statistics().tables[0].tiers[2].rows == len(KEYS)
+
+
+def test_unreadable_truth_is_an_error_that_names_the_store(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    current = tmp_path / "rocksdb" / "CURRENT"
+    current.write_bytes(b"MANIFEST-999999\n")
+    with pytest.raises(StoreError, match=f"store {tmp_path} cannot be opened"):
+        ParameterStore.open(tmp_path)

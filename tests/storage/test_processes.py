@@ -1,0 +1,92 @@
+"""One writer, any number of readers beside it, in processes of their own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sedp.storage.store import ParameterStore
+from sedp.storage.table import TableSpec
+from tests.storage.processes import PREAMBLE, ROOT, run_python
+from tests.storage.tables import make_rows, some_keys
+
+SPEC = TableSpec("user", 4, "float32")
+KEYS = some_keys(5000)
+
+READ = """
+spec, keys = TableSpec("user", 4, "float32"), some_keys(5000)
+with ParameterStore.open(path, read_only=True) as store:
+    rows, missing = look_up(store.table("user"), keys)
+    assert (rows == make_rows(spec, keys)).all() and not missing.any()
+    assert store.verify().is_sound
+    print([tier.tier for tier in store.statistics().tables[0].tiers])
+    try:
+        store.import_table(spec, [])
+    except Exception as err:
+        print(err)
+"""
+
+
+@pytest.fixture
+def filled(store: ParameterStore) -> ParameterStore:
+    store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS))])
+    return store
+
+
+@pytest.mark.slow
+def test_reader_opens_beside_the_writer(filled: ParameterStore, tmp_path: Path) -> None:
+    result = run_python(READ, tmp_path / "store")
+    assert result.returncode == 0, result.stderr
+    tiers, error = result.stdout.splitlines()
+    assert tiers == "['ram', 'absent', 'lmdb', 'rocksdb']"
+    assert error.endswith("is open read-only; open it for writing to import")
+
+
+@pytest.mark.slow
+def test_reader_goes_on_while_the_writer_grows_and_drops(
+    filled: ParameterStore, tmp_path: Path
+) -> None:
+    code = """
+spec, keys = TableSpec("user", 4, "float32"), some_keys(5000)
+with ParameterStore.open(path, ram_bytes=0, read_only=True) as store:
+    for turn in sys.stdin:
+        assert (look_up(store.table("user"), keys)[0] == make_rows(spec, keys)).all()
+        lmdb = store.statistics().tables[0].tiers[2]
+        print("right", lmdb.corrupt, lmdb.rows, flush=True)
+"""
+    command = [sys.executable, "-c", PREAMBLE + code, str(tmp_path / "store")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        for version, held in ((1, 5000), (2, 5000), (3, 0), (4, 0)):
+            print("turn", file=reader.stdin, flush=True)
+            assert reader.stdout.readline() == f"right 0 {held}\n"
+            filled.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS, version + 1))])
+        reader.stdin.close()
+    assert reader.returncode == 0
+
+
+@pytest.mark.slow
+def test_reader_does_without_a_warm_tier(tmp_path: Path) -> None:
+    with ParameterStore.open(tmp_path, create=True) as store:
+        store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS))])
+    shutil.rmtree(tmp_path / "lmdb")
+    result = run_python(READ, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "['ram', 'absent', 'rocksdb']"
+
+
+@pytest.mark.slow
+def test_second_writer_is_told_whose_turn_it_is(filled: ParameterStore, tmp_path: Path) -> None:
+    result = run_python("ParameterStore.open(path)", tmp_path / "store")
+    assert result.returncode == 1
+    assert (
+        f"sedp.errors.StoreError: store {tmp_path / 'store'} cannot be opened: it is open for "
+        "writing already, here or in another process; close that one, or open this one with "
+        "read_only=True"
+    ) in result.stderr

@@ -1,0 +1,94 @@
+"""A record gives its row back, and no row at all once any bit, its key or its seed is another."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sedp.storage.pairs import as_key_list, as_pairs, as_record_list, join
+from sedp.storage.row_format import TRAILER_BYTES, seal, unseal
+from tests.storage.tables import Keys, keys_of, some_keys
+
+
+def twin(keys: Keys, rows: NDArray[np.uint8], epoch: int, seed: int) -> NDArray[np.uint8]:
+    """`seal` in numpy, a column of words at a time."""
+
+    def mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return word ^ (word >> np.uint64(31))
+
+    epochs = np.full((len(keys), 1), epoch, np.uint64).view(np.uint8)
+    body = np.concatenate([rows, epochs], axis=1)
+    state = mix(np.uint64(seed) ^ mix(keys))
+    for word in body.view(np.uint32).T:
+        state = (state ^ word.astype(np.uint64)) * np.uint64(0x9E3779B185EBCA87)
+        state ^= state >> np.uint64(32)
+    checksum = (mix(state) >> np.uint64(32)).astype(np.uint32)
+    return np.concatenate([body, checksum[:, np.newaxis].view(np.uint8)], axis=1)
+
+
+def open_one(
+    key: int, record: bytes, seed: int, row_bytes: int
+) -> tuple[NDArray[np.uint8], bool, int]:
+    rows, missing = np.zeros((1, row_bytes), np.uint8), np.empty(1, np.bool_)
+    corrupt = unseal(keys_of(key), keys_of(key), record, seed, rows, missing)
+    return rows, bool(missing[0]), corrupt
+
+
+words = st.integers(0, (1 << 64) - 1)
+
+
+@given(st.integers(0, 50), st.integers(1, 12), words, words)
+def test_kernel_equals_its_twin(count: int, width: int, epoch: int, seed: int) -> None:
+    keys = some_keys(count)
+    rows = np.random.default_rng(count).integers(0, 256, (count, 4 * width), dtype=np.uint8)
+    records = seal(keys, rows, epoch, seed)
+    assert (records == twin(keys, rows, epoch, seed)).all()
+    back, missing = np.zeros_like(rows), np.empty(count, np.bool_)
+    assert unseal(keys, keys, records.tobytes(), seed, back, missing) == 0
+    assert (back == rows).all()
+    assert not missing.any()
+
+
+def test_every_single_bit_flip_is_refused() -> None:
+    row = np.arange(20, dtype=np.uint8)[np.newaxis]
+    record = seal(keys_of(5), row, 3, 9).tobytes()
+    for bit in range(8 * (20 + TRAILER_BYTES)):
+        broken = bytearray(record)
+        broken[bit // 8] ^= 1 << bit % 8
+        back, missing, corrupt = open_one(5, bytes(broken), 9, 20)
+        assert (missing, corrupt) == (True, 1)
+        assert not back.any()
+
+
+def test_record_of_another_key_or_import_is_refused() -> None:
+    record = seal(keys_of(5), np.ones((1, 8), np.uint8), 3, 9).tobytes()
+    assert open_one(5, record, 9, 8)[1:] == (False, 0)
+    assert open_one(6, record, 9, 8)[1:] == (True, 1)
+    assert open_one(5, record, 10, 8)[1:] == (True, 1)
+
+
+def test_found_records_are_aligned_with_repeated_and_absent_keys() -> None:
+    keys, found = keys_of(7, 3, 7, 9, 1), keys_of(7, 7, 1)
+    sealed = np.array([[7], [7], [1]], np.uint32).view(np.uint8)
+    rows, missing = np.zeros((5, 4), np.uint8), np.zeros(5, np.bool_)
+    assert unseal(keys, found, seal(found, sealed, 1, 2).tobytes(), 2, rows, missing) == 0
+    assert missing.tolist() == [False, True, False, True, False]
+    assert rows.view(np.uint32).ravel().tolist() == [7, 0, 7, 0, 1]
+
+
+def test_pairs_keep_bytes_that_are_zero() -> None:
+    """An `S` dtype would strip them without a word."""
+    keys, records = keys_of(0, 256), np.zeros((2, 16), np.uint8)
+    assert as_key_list(keys) == [bytes(8), bytes(6) + b"\1\0"]
+    assert as_record_list(records) == [bytes(16)] * 2
+
+
+def test_misshapen_pairs_are_left_out_and_counted() -> None:
+    pairs = list(as_pairs(keys_of(1, 2), np.ones((2, 4), np.uint8)))
+    keys, records, misshapen = join([*pairs, (b"short", b"abcd"), (bytes(8), b"abc")], 4)
+    assert keys.tolist() == [1, 2]
+    assert (len(records), misshapen) == (8, 2)

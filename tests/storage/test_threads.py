@@ -1,0 +1,100 @@
+"""Look-ups in many threads, while RAM evicts and versions change, never give a wrong row."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sedp.errors import StoreError
+from sedp.storage.store import ParameterStore
+from sedp.storage.table import Table, TableSpec
+from tests.storage.tables import look_up, make_rows, some_keys
+
+SPEC = TableSpec("user", 9, "int32", default=(-1,) * 9)
+KEYS = some_keys(20_000)
+UNKNOWN = some_keys(5_000, seed=9)
+THREADS = 4
+
+
+def run_in_threads(work: Callable[[int], None]) -> None:
+    with ThreadPoolExecutor(THREADS) as pool:
+        for future in [pool.submit(work, seed) for seed in range(THREADS)]:
+            future.result()
+
+
+def look_up_for_ever(table: Table) -> None:
+    while True:
+        look_up(table, KEYS[:1000])
+
+
+@pytest.mark.slow
+def test_right_rows_while_ram_evicts(tmp_path: Path) -> None:
+    with ParameterStore.open(tmp_path, ram_bytes=100_000, create=True) as store:
+        store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS))])
+        table = store.table("user")
+        expected = np.concatenate([make_rows(SPEC, KEYS), np.full((len(UNKNOWN), 9), -1, np.int32)])
+        everything = np.concatenate([KEYS, UNKNOWN])
+
+        def work(seed: int) -> None:
+            rng = np.random.default_rng(seed)
+            for _ in range(30):
+                chosen = rng.zipf(1.3, 500) * 7919 % len(everything)
+                rows, missing = look_up(table, everything[chosen])
+                assert (rows == expected[chosen]).all()
+                assert (missing == (chosen >= len(KEYS))).all()
+
+        run_in_threads(work)
+        ram = store.statistics().tables[0].tiers[0]
+        assert ram.lookups == THREADS * 30 * 500
+        assert ram.hits > 0
+        assert ram.rows < len(KEYS) // 4
+
+
+@pytest.mark.slow
+def test_right_rows_while_versions_change(store: ParameterStore) -> None:
+    store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS, 1))])
+    published, batches = threading.Event(), Counter[int]()
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        if seed == 0:
+            try:
+                for version in range(2, 6):
+                    store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS, version))])
+            finally:
+                published.set()
+            return
+        while not published.is_set():
+            table, keys = store.table("user"), rng.choice(KEYS, 300)
+            with suppress(StoreError):  # two imports may have gone by since the line above
+                rows, _ = look_up(table, keys)
+                assert (rows == make_rows(SPEC, keys, table.spec.version)).all()
+                batches[seed] += 1
+
+    run_in_threads(work)
+    assert store.versions("user") == (4, 5)
+    assert min(batches[seed] for seed in range(1, THREADS)) > 10
+
+
+def test_close_waits_for_the_batches_under_way(tmp_path: Path) -> None:
+    for _ in range(3):
+        store = ParameterStore.open(tmp_path, ram_bytes=0, create=True)
+        store.import_table(SPEC, [(KEYS[:500], make_rows(SPEC, KEYS[:500]))])
+        table, started = store.table("user"), threading.Barrier(THREADS)
+
+        def work(seed: int) -> None:
+            started.wait()  # noqa: B023 - threads end within the turn
+            if seed == 0:
+                store.close()  # noqa: B023
+                return
+            with pytest.raises(StoreError, match=r"closed|dropped"):
+                look_up_for_ever(table)  # noqa: B023
+
+        run_in_threads(work)
