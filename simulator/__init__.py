@@ -1,1 +1,5 @@
-"""."""
+"""The side door: the serving scheduler under a virtual clock, and replays against a daemon.
+
+`loop` drives the very `Scheduler` that serves, from a heap instead of an event loop; `rerun`
+repeats a live run from its stimulus log; `replay` sends recorded requests to a running daemon.
+"""

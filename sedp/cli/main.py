@@ -54,10 +54,13 @@ def group() -> None:
 def main() -> None:
     """Entry point: run a verb, turn deliberate errors into one line and an exit code."""
     try:
-        group(prog_name="sedp")
-    except ConfigError as err:
-        click.echo(f"sedp: {err}", err=True)
-        sys.exit(2)
+        code = group.main(prog_name="sedp", standalone_mode=False)
+    except click.Abort:  # Ctrl-C
+        code = 130
+    except click.ClickException as err:
+        err.show()
+        code = err.exit_code
     except SedpError as err:
         click.echo(f"sedp: {err}", err=True)
-        sys.exit(1)
+        code = 2 if isinstance(err, ConfigError) else 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from sedp.errors import ConfigError
 from sedp.pipeline import nearest
 from sedp.stage import Stage
 
@@ -30,41 +32,48 @@ def installed_kinds() -> Mapping[str, EntryPoint]:
     """Entry points of all installed stage kinds, by name.
 
     Raises:
-        ValueError: two packages install different classes under one name.
+        ConfigError: two packages install different classes under one name.
     """
     kinds: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
         first = kinds.setdefault(point.name, point)
         if first.value != point.value:
-            raise ValueError(
+            raise ConfigError(
                 f"stage kind {point.name!r} is installed twice, as {first.value} and as "
                 f"{point.value}; uninstall one of the packages"
             )
     return kinds
 
 
-def find_stage(kind: str, folder: Path) -> type[Stage]:
-    """The class behind `kind`.
+@dataclass(frozen=True, slots=True)
+class StageKinds:
+    """What a config may name as `kind`.
 
     Args:
-        kind: name of an installed kind, or `module:Class`.
-        folder: where modules are looked for after the installed ones; stays on `sys.path`, because
-            a stage may import its neighbours later.
-
-    Raises:
-        ValueError: unknown, not importable, or no stage; the message says the mend.
+        folder: where modules are looked for after the installed ones; it stays on `sys.path`,
+            because a stage may import its neighbours later.
+        installed: entry points by name, read once: it takes milliseconds.
     """
-    installed = installed_kinds()
-    if kind in installed:
-        return import_stage(installed[kind].value, folder)
-    if not re.match(CLASS_PATTERN, kind):
-        raise ValueError(
-            f"no stage kind {kind!r} is installed{nearest(kind, installed)}; installed: "
-            f"{', '.join(sorted(installed))}; for a class of your own write module:Class"
-        )
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-    return import_stage(kind, folder)
+
+    folder: Path
+    installed: Mapping[str, EntryPoint] = field(default_factory=installed_kinds)
+
+    def find(self, kind: str) -> type[Stage]:
+        """The class behind the name of an installed kind, or behind `module:Class`.
+
+        Raises:
+            ValueError: unknown, not importable, or no stage; the message says the mend.
+        """
+        if kind in self.installed:
+            return import_stage(self.installed[kind].value, self.folder)
+        if not re.match(CLASS_PATTERN, kind):
+            raise ValueError(
+                f"no stage kind {kind!r} is installed{nearest(kind, self.installed)}; installed: "
+                f"{', '.join(sorted(self.installed))}; for a class of your own write module:Class"
+            )
+        if str(self.folder) not in sys.path:
+            sys.path.append(str(self.folder))
+        return import_stage(kind, self.folder)
 
 
 def import_stage(named: str, folder: Path) -> type[Stage]:

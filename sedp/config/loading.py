@@ -1,8 +1,8 @@
 """From a config file to checked pipelines: the one way in for every command.
 
-Everything that can be known without opening a model or a socket is checked here, all faults
-together: grammar, types, limits, stage kinds and their params, columns between stages, and
-settings that fit alone but not with each other.
+Everything that can be known without opening a model or a socket is checked here. Three steps build
+on each other, and each reports all its faults together: the keys and values of the file; stage
+kinds, their params, and settings that fit alone but not with each other; columns between stages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
-from sedp.config.kinds import build_stage, find_stage
+from sedp.config.kinds import StageKinds, build_stage
 from sedp.config.pipeline_settings import PipelineSettings, StageSettings
 from sedp.config.places import Place
 from sedp.config.settings import DaemonSettings, FileSettings, StoreSettings
@@ -50,10 +50,11 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     settings = decode(document.tree, FileSettings, (), faults)
     faults.raise_found()
     assert settings is not None
-    folder = path.absolute().parent
     _check_daemon(settings.daemon, faults)
+    folder = path.absolute().parent
+    kinds = StageKinds(folder)
     pipelines = [
-        _build_pipeline(name, pipeline, folder, faults)
+        _build_pipeline(name, pipeline, kinds, faults)
         for name, pipeline in settings.pipelines.items()
     ]
     faults.raise_found()
@@ -70,13 +71,13 @@ def _resolve_store(store: StoreSettings | None, folder: Path) -> StoreSettings |
 
 
 def _check_daemon(daemon: DaemonSettings, faults: Faults) -> None:
-    if daemon.listen == daemon.admin and daemon.listen.port:
-        message = f"{daemon.admin} is where daemon.listen already listens; give it another port"
+    if daemon.listen.port == daemon.admin.port != 0:
+        message = f"port {daemon.admin.port} is that of daemon.listen; give it another one"
         faults.add(("daemon", "admin"), message)
 
 
 def _build_pipeline(
-    name: str, settings: PipelineSettings, folder: Path, faults: Faults
+    name: str, settings: PipelineSettings, kinds: StageKinds, faults: Faults
 ) -> Pipeline | None:
     at: Place = ("pipelines", name)
     before = len(faults.found)
@@ -84,7 +85,7 @@ def _build_pipeline(
     for stage_name, stage in settings.stages.items():
         stage_at: Place = (*at, "stages", stage_name)
         _check_plan(stage, settings, stage_at, faults)
-        if (use := _use_stage(stage, folder, stage_at, faults)) is not None:
+        if (use := _use_stage(stage, kinds, stage_at, faults)) is not None:
             uses[stage_name] = use
     if len(faults.found) > before:
         return None
@@ -103,9 +104,11 @@ def _build_pipeline(
         return None
 
 
-def _use_stage(settings: StageSettings, folder: Path, at: Place, faults: Faults) -> StageUse | None:
+def _use_stage(
+    settings: StageSettings, kinds: StageKinds, at: Place, faults: Faults
+) -> StageUse | None:
     try:
-        kind = find_stage(settings.kind, folder)
+        kind = kinds.find(settings.kind)
     except ValueError as err:
         faults.add((*at, "kind"), str(err))
         return None

@@ -99,7 +99,7 @@ def _rewrite(node: Any) -> Any:
     if node.get(FORM_KEY) in _FORMS:
         return _rewrite_form(node)
     node = {key: _rewrite(part) for key, part in node.items() if key != FORM_KEY}
-    if "enum" in node:
+    if isinstance(node.get("enum"), list):  # a key may be named enum, too
         choices = {"enum": node.pop("enum")}
         return {**node, "anyOf": [choices, _VARIABLE]}
     if node.get("type") in ("integer", "number", "boolean"):

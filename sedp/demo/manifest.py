@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,10 +116,10 @@ def hash_of(folder: Path, path: str) -> str | None:
         return None
 
 
-def hash_sources(folder: Path) -> str:
-    """One hash of all Python files of a folder, names included."""
+def hash_sources(paths: Iterable[Path]) -> str:
+    """One hash of these files, names included; their order does not matter."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(paths):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

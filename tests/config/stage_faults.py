@@ -84,7 +84,7 @@ BETWEEN = [
         change("8001", "8000"),
         "127.0.0.1:8000\n  drain",
         "daemon.admin",
-        ("another port",),
+        ("port 8000", "another"),
     ),
     Fault(
         "queue too short",

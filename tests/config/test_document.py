@@ -37,7 +37,8 @@ h: |
   lines
 """
 
-FIXTURE = [HealthCheck.function_scoped_fixture]  # one file, overwritten by each example
+# One file, overwritten by each example; the disk may be slow.
+UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 keys = st.text("abcxyz-_ é", min_size=1, max_size=8).filter(lambda key: key == key.strip())
 texts = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20)
 scalars = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | texts
@@ -98,7 +99,7 @@ def dump_flow(tree: Any) -> str:
 @pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
 @pytest.mark.parametrize("dump", [dump_blocks, dump_flow])
 @given(tree=trees)
-@settings(suppress_health_check=FIXTURE, max_examples=25, deadline=None)
+@settings(suppress_health_check=UNCHECKED, max_examples=25, deadline=None)
 def test_what_was_dumped_is_read(
     tree: Any, dump: Callable[[Any], str], loader: str, tmp_path: Path
 ) -> None:
@@ -112,7 +113,7 @@ def test_what_was_dumped_is_read(
 @given(
     raw=st.binary(max_size=200) | st.text("ab:[]{}-#&*!|>'\"%@ \n\t,?", max_size=60).map(str.encode)
 )
-@settings(suppress_health_check=FIXTURE, max_examples=200, deadline=None)
+@settings(suppress_health_check=UNCHECKED, max_examples=200, deadline=None)
 def test_any_bytes_are_read_or_refused_with_a_line(raw: bytes, tmp_path: Path) -> None:
     file = tmp_path / "any.yaml"
     file.write_bytes(raw)

@@ -16,8 +16,9 @@ from sedp.config.settings import Address, DaemonSettings
 from sedp.daemon.server import Daemon
 from sedp.engine.graph import StagePlan
 from sedp.pipeline import Pipeline, StageUse, compile_pipeline
+from sedp.stage import Stage
 
-from .user_stages import Double, Fail, Gate, Textual
+from .user_stages import Double, Fail, Gate, Sloppy, Textual
 
 StartDaemon = Callable[..., Awaitable[Daemon]]
 
@@ -50,29 +51,21 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def pipelines(gate: Gate) -> tuple[Pipeline, ...]:
-    """`double` answers at once, `gate` when let, `fail` never, `textual` with strings."""
-    inputs = {"x": TensorSpec.parse("FP32[n]")}
-    outputs = {"y": TensorSpec.parse("FP32[n]")}
-    one_at_a_time = StagePlan(queue_rows_max=8, batch_rows_max=8)
-    text = {"t": TensorSpec.parse("BYTES[n]"), "u": TensorSpec.parse("BYTES[1]")}
+    """`double` answers at once, `gate` when let, `fail` never; the others are about strings."""
+    floats = {"x": TensorSpec.parse("FP32[n]")}, {"y": TensorSpec.parse("FP32[n]")}
+    items, one = TensorSpec.parse("BYTES[n]"), TensorSpec.parse("BYTES[1]")
+    strings = {"t": items, "u": one}, {"t2": items, "u2": one}
+    waiting = StageUse(gate, StagePlan(queue_rows_max=8, batch_rows_max=8), executor="thread")
     return (
+        compile_pipeline("double", *floats, _only(Double(None)), rows_max=8),
         compile_pipeline(
-            "double", inputs, outputs, {"s": StageUse(Double(None), executor="inline")}, rows_max=8
+            "gate", *floats, {"s": waiting}, rows_max=8, in_flight_max=2, deadline_ns=60 * 10**9
         ),
-        compile_pipeline(
-            "gate",
-            inputs,
-            outputs,
-            {"s": StageUse(gate, one_at_a_time, executor="thread")},
-            rows_max=8,
-            in_flight_max=2,
-            deadline_ns=60_000_000_000,
-        ),
-        compile_pipeline("fail", inputs, outputs, {"s": StageUse(Fail(None), executor="inline")}),
-        compile_pipeline(
-            "textual",
-            text,
-            {"t2": text["t"], "u2": text["u"]},
-            {"s": StageUse(Textual(None), executor="inline")},
-        ),
+        compile_pipeline("fail", *floats, _only(Fail(None))),
+        compile_pipeline("textual", *strings, _only(Textual(None))),
+        compile_pipeline("sloppy", *strings, _only(Sloppy(None))),
     )
+
+
+def _only(stage: Stage) -> dict[str, StageUse]:
+    return {"s": StageUse(stage, executor="inline")}

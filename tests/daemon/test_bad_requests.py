@@ -108,6 +108,24 @@ async def test_bodies_are_limited(
         assert status == 200 or "larger than 2048 bytes" in (await response.json())["error"]
 
 
+@pytest.mark.parametrize(("size", "status"), [(2048, b"200"), (2049, b"413")])
+async def test_bodies_that_come_in_parts_are_limited(
+    start_daemon: StartDaemon, size: int, status: bytes
+) -> None:
+    daemon = await start_daemon(body_bytes_max=2048)
+    host, port = daemon.data_address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /v2/models/double/infer HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (size, padded(size)))
+    assert (await reader.readline()).split()[1] == status
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_declared_length_is_refused_before_the_body_is_read(
     start_daemon: StartDaemon,
 ) -> None:

@@ -31,6 +31,21 @@ async def test_a_failed_stage_gives_500_without_its_reason(
     assert any("find-me" in line and "secret" in line for line in caplog.messages)
 
 
+async def test_a_bug_gives_500_without_its_reason(
+    start_daemon: StartDaemon, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon = await start_daemon()
+    strings = np.array([b"a"], object)
+    body, _ = wire.request({"t": ("BYTES", strings), "u": ("BYTES", strings)})
+    async with http.post(infer_url(daemon, "sloppy"), data=body) as response:
+        assert response.status == 500
+        text = (await response.json())["error"]
+        assert response.headers["X-Request-Id"] in text
+    assert "secret" not in text
+    assert "str" not in text
+    assert "Traceback" in caplog.text
+
+
 async def test_a_poisonous_caller_cannot_flood_the_log(
     start_daemon: StartDaemon, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,6 +151,25 @@ async def test_a_drain_that_takes_too_long_cuts_and_counts(
     assert await daemon.stop() == 1
     with pytest.raises(aiohttp.ClientError):
         await inside
+    assert not gate.is_closed  # it still runs
+    gate.open_wide()
+
+
+async def test_a_stage_is_not_closed_while_it_runs_for_a_caller_who_left(
+    start_daemon: StartDaemon, http: aiohttp.ClientSession, gate: Gate
+) -> None:
+    daemon = await start_daemon()
+    caller = asyncio.create_task(post(http, daemon, "gate"))
+    await until(lambda: in_flight(daemon, "gate") == 1)
+    caller.cancel()
+    await until(lambda: outcomes(daemon, "gate") == {Outcome.CANCELLED: 1})
+    stopping = asyncio.create_task(daemon.stop())
+    async with http.get(url(daemon, "/v2/health/ready")) as response:  # a while passes
+        assert response.status == 503
+    gate.open_wide()
+    assert await stopping == 0
+    assert gate.is_closed
+    assert not gate.was_closed_while_running
 
 
 async def test_a_caller_who_never_reads_is_cut_off(start_daemon: StartDaemon) -> None:

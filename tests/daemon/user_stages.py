@@ -33,16 +33,23 @@ class Gate(Double):
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
-        self.entered = threading.Semaphore(0)
+        self.is_closed = False
+        self.was_closed_while_running = False
+        self._running = 0
         self._opened = threading.Event()
 
     def process(self, batch: Batch) -> Mapping[str, Array]:
-        self.entered.release()
+        self._running += 1
         self._opened.wait()
+        self._running -= 1
         return super().process(batch)
 
     def open_wide(self) -> None:
         self._opened.set()
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.was_closed_while_running = self._running > 0
 
 
 class Fail(Double):
@@ -64,3 +71,11 @@ class Textual(Stage):
 
     def process(self, batch: Batch) -> Mapping[str, Array]:
         return {"t2": batch["t"].copy(), "u2": batch["u"].copy()}
+
+
+class Sloppy(Textual):
+    """Answers with `str` where bytes are due, which no check of types finds."""
+
+    def process(self, batch: Batch) -> Mapping[str, Array]:
+        sloppy = np.array(["secret"] * batch.row_count, object)
+        return {"t2": sloppy, "u2": batch["u"]}

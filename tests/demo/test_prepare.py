@@ -20,6 +20,7 @@ from sedp.demo.prepare import (
     STEPS,
     WHEEL_FILE,
     locked,
+    recipe_files,
     run_steps,
 )
 from sedp.errors import SedpError
@@ -86,6 +87,12 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_its_path(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(SedpError, match=f"data folder {tmp_path}/file/data: "):
         run_steps(tmp_path / "file" / "data", lambda step, share, note: None)
+
+
+def test_the_recipe_knows_how_keys_are_made() -> None:
+    """Tables keyed in an old way would be found by nobody, and nothing would say so."""
+    names = {path.name for path in recipe_files()}
+    assert {"keys.py", "slots.py", "training_kernel.py"} <= names
 
 
 def test_finding_all_done_loads_nothing_heavy(folder: Path) -> None:

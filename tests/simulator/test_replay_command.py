@@ -54,6 +54,7 @@ def test_recorded_pace_is_scaled(daemon: FakeDaemon, tmp_path: Path) -> None:
     assert seconds < report["elapsed_s"] < seconds + 1
 
 
+@pytest.mark.slow
 def test_files_are_written(daemon: FakeDaemon, tmp_path: Path) -> None:
     html, figures = tmp_path / "page.html", tmp_path / "figures.json"
     result = invoke(daemon, tmp_path, "--rate", "1000", "--html", str(html), "--json", str(figures))

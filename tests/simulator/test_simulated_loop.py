@@ -136,6 +136,7 @@ def test_arrivals_out_of_order_are_refused() -> None:
         simulate(chain(1), [Arrival(10, 0, 1), Arrival(9, 0, 1)], THREE_STAGES)
 
 
+@pytest.mark.slow
 def test_memory_grows_by_a_few_bytes_an_arrival() -> None:
     assert (peak_bytes(6000) - peak_bytes(2000)) / 4000 < 40
 
@@ -150,6 +151,7 @@ def peak_bytes(arrivals: int) -> int:
     return peak
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), stages=st.integers(1, 6), events=st.integers(1, 30))
 def test_executed_answers_equal_the_sequential_reference(
