@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sedp.storage import lmdb_database
 from sedp.storage.store import ParameterStore
 from sedp.storage.table import TableSpec
 from tests.storage.processes import PREAMBLE, ROOT, run_python
@@ -48,8 +49,9 @@ def test_reader_opens_beside_the_writer(filled: ParameterStore, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_reader_goes_on_while_the_writer_grows_and_drops(
-    filled: ParameterStore, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lmdb_database, "_SLACK_BYTES", 1 << 17)  # so that each import must grow it
     code = """
 spec, keys = TableSpec("user", 4, "float32"), some_keys(5000)
 with ParameterStore.open(path, ram_bytes=0, read_only=True) as store:
@@ -58,16 +60,18 @@ with ParameterStore.open(path, ram_bytes=0, read_only=True) as store:
         lmdb = store.statistics().tables[0].tiers[2]
         print("right", lmdb.corrupt, lmdb.rows, flush=True)
 """
-    command = [sys.executable, "-c", PREAMBLE + code, str(tmp_path / "store")]
+    command = [sys.executable, "-c", PREAMBLE + code, str(tmp_path)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as reader:
-        assert reader.stdin is not None
-        assert reader.stdout is not None
-        for version, held in ((1, 5000), (2, 5000), (3, 0), (4, 0)):
-            print("turn", file=reader.stdin, flush=True)
-            assert reader.stdout.readline() == f"right 0 {held}\n"
-            filled.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS, version + 1))])
-        reader.stdin.close()
+    with ParameterStore.open(tmp_path, create=True) as store:
+        store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS))])
+        with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as reader:
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            for version, held in ((1, 5000), (2, 5000), (3, 0), (4, 0)):
+                print("turn", file=reader.stdin, flush=True)
+                assert reader.stdout.readline() == f"right 0 {held}\n"
+                store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS, version + 1))])
+            reader.stdin.close()
     assert reader.returncode == 0
 
 
