@@ -236,6 +236,11 @@ def _bind(
         provides = dict(use.stage.provides(read))
     except ValueError as err:
         raise PipelineError(f"stage {name!r}: {err}", ("stages", name, "params")) from err
+    except Exception as err:  # an author's slip, told with its place in the config
+        raise PipelineError(
+            f"stage {name!r}: its provides() raised {type(err).__name__}: {err}; mend it there",
+            ("stages", name),
+        ) from err
     for key, spec in provides.items():
         if spec.datatype not in DTYPES or ANY in spec.shape:
             raise PipelineError(

@@ -31,7 +31,7 @@ ONNX_TYPES = {
 
 
 class DenseScoring(Stage):
-    """See the module; the model's inputs and outputs carry the names of columns."""
+    """Runs an ONNX model whose inputs and outputs carry the names of columns."""
 
     class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model: Annotated[

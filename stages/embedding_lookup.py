@@ -32,7 +32,7 @@ class _Group:
 
 
 class EmbeddingLookup(Stage):
-    """See the module; writes `request_output` and `item_output`, where there are such slots."""
+    """Looks up one embedding per slot: once a request for its own slots, once a candidate else."""
 
     class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         table: Annotated[str, msgspec.Meta(description="Embedding table in the store.")]

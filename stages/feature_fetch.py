@@ -68,7 +68,7 @@ class _Source:
 
 
 class FeatureFetch(Stage):
-    """See the module; `params.fetches` is the list of look-ups."""
+    """Turns ids into features: looks rows up in feature tables, into scalar or vector columns."""
 
     class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fetches: Annotated[
