@@ -86,8 +86,10 @@ class BoundedQueue:
             entries.popleft()
         self.rows -= rows
         if self.rows < limit_rows:  # only then will a batch wait, and must the bound be sharp
-            live = (event.deadline_ns for _, event in entries if not event.ended)
-            self.tightest_ns = min(live, default=NEVER_NS)
+            self.tightest_ns = NEVER_NS
+            for _, event in entries:
+                if event.deadline_ns < self.tightest_ns and not event.ended:
+                    self.tightest_ns = event.deadline_ns
         return taken, rows, hopeless
 
     def discard(self, event: Event) -> None:

@@ -76,13 +76,15 @@ class Flow:
             if due_ns > now_ns:
                 self._wake_at(stage, due_ns, out)
                 break
-            head_rows = queue.head()[1].rows
-            room = _room_behind(stage, head_rows)
-            if room < head_rows:
+            head, viable_ns = queue.head()[1], now_ns + floor_ns
+            room = _room_behind(stage, head.rows)
+            if room < head.rows:
                 stage.blocked = True
                 break
-            limit_rows = min(max(stage.plan.batch_rows_max, head_rows), room)
-            taken, rows, hopeless = queue.take(limit_rows, now_ns + floor_ns, now_ns)
+            limit_rows = min(max(stage.plan.batch_rows_max, head.rows), room)
+            if head.deadline_ns < viable_ns:
+                limit_rows = 0  # an event that will be given up must not set the limit for others
+            taken, rows, hopeless = queue.take(limit_rows, viable_ns, now_ns)
             made_room = True
             if hopeless:
                 self._give_up(hopeless, stage, now_ns, out)

@@ -45,9 +45,11 @@ class StageState:
 
     def refresh_path_floor(self) -> None:
         """Recompute `path_floor_ns` here and, where that changes it, in the stages before."""
-        behind = max((stage.path_floor_ns for stage in self.successors), default=0)
-        if self.path_floor_ns != self.floor.ns + behind:
-            self.path_floor_ns = self.floor.ns + behind
+        behind_ns = 0
+        for stage in self.successors:
+            behind_ns = max(behind_ns, stage.path_floor_ns)
+        if self.path_floor_ns != self.floor.ns + behind_ns:
+            self.path_floor_ns = self.floor.ns + behind_ns
             for stage in self.predecessors:
                 stage.refresh_path_floor()
 
@@ -64,7 +66,7 @@ class PipelineState:
         self.latency_ns = Histogram()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """A batch that was started and has not ended."""
 

@@ -52,8 +52,9 @@ def test_reader_goes_on_while_the_writer_grows_and_drops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lmdb_database, "_SLACK_BYTES", 1 << 17)  # so that each import must grow it
+    keys = some_keys(20_000)
     code = """
-spec, keys = TableSpec("user", 4, "float32"), some_keys(5000)
+spec, keys = TableSpec("user", 4, "float32"), some_keys(20_000)
 with ParameterStore.open(path, ram_bytes=0, read_only=True) as store:
     for turn in sys.stdin:
         assert (look_up(store.table("user"), keys)[0] == make_rows(spec, keys)).all()
@@ -63,14 +64,14 @@ with ParameterStore.open(path, ram_bytes=0, read_only=True) as store:
     command = [sys.executable, "-c", PREAMBLE + code, str(tmp_path)]
     pipe = subprocess.PIPE
     with ParameterStore.open(tmp_path, create=True) as store:
-        store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS))])
+        store.import_table(SPEC, [(keys, make_rows(SPEC, keys))])
         with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as reader:
             assert reader.stdin is not None
             assert reader.stdout is not None
-            for version, held in ((1, 5000), (2, 5000), (3, 0), (4, 0)):
+            for version, held in ((1, 20_000), (2, 20_000), (3, 0), (4, 0)):
                 print("turn", file=reader.stdin, flush=True)
                 assert reader.stdout.readline() == f"right 0 {held}\n"
-                store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS, version + 1))])
+                store.import_table(SPEC, [(keys, make_rows(SPEC, keys, version + 1))])
             reader.stdin.close()
     assert reader.returncode == 0
 
