@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sedp.engine.events import NEVER_NS, Outcome
@@ -37,6 +37,8 @@ def assert_at_rest(driver: DiceDriver, arrived: int) -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@example(seed=19, stage_count=5, events=19)  # a start ended events of the batch being handed on
+@example(seed=421_476, stage_count=5, events=5)  # a sweep woke a stage that met ended events
 @given(seed=st.integers(0, 2**32), stage_count=st.integers(1, 6), events=st.integers(1, 25))
 def test_answers_equal_the_sequential_reference(seed: int, stage_count: int, events: int) -> None:
     dice = random.Random(seed)

@@ -183,6 +183,18 @@ def test_a_pessimistic_estimate_cannot_refuse_for_ever() -> None:
     assert len(outcomes) < 30
 
 
+def test_an_event_given_up_does_not_widen_the_batch_behind_it() -> None:
+    core = chain(StagePlan(batch_rows_max=1))
+    core.handle(0, Arrived(0, 0, 1))
+    core.handle(0, Arrived(1, 0, 6, deadline_ns=50))
+    core.handle(0, Arrived(2, 0, 1))
+    core.handle(0, Arrived(3, 0, 1))
+    assert core.handle(100, BatchFinished(0))[1:] == [
+        Finish((1,), Outcome.DEADLINE, 0),
+        RunBatch(1, 0, (2,)),
+    ]
+
+
 def test_a_deadline_that_passes_during_a_hung_run_is_told_at_once() -> None:
     core = chain(NOW)
     commands = core.handle(0, Arrived(0, 0, 1, deadline_ns=500))
