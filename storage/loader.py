@@ -53,16 +53,13 @@ class Loader:
         try:
             self._folder.mkdir()
             count = self._write(entry, self._sorted(entry.spec, chunks), progress)
-        except OSError as err:
+        except BaseException as err:
+            self._remove_folder()  # first, because to drop a version takes some disk too
             self.discard([entry.name])
-            raise StoreError(
-                f"import of {entry.spec.name!r} failed: {err}; the version before is still current"
-            ) from err
-        except BaseException:
-            self.discard([entry.name])
+            if isinstance(err, OSError):
+                raise StoreError(f"import of {entry.spec.name!r} failed: {err}") from err
             raise
-        finally:
-            self._remove_folder()
+        self._remove_folder()
         return replace(entry, rows=count)
 
     def _sorted(self, spec: TableSpec, chunks: Chunks) -> SortedRuns:

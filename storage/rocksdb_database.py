@@ -82,7 +82,8 @@ class RocksDatabase:
 
     def read_catalogue(self) -> bytes | None:
         """The catalogue as last written, or None in a new database."""
-        catalogue: bytes | None = self._database.get(_CATALOGUE_KEY)
+        with _translated(f"store {self._path.parent}: catalogue not read"):
+            catalogue: bytes | None = self._database.get(_CATALOGUE_KEY)
         return catalogue
 
     def write_catalogue(self, catalogue: bytes) -> None:
@@ -145,14 +146,19 @@ class RocksDatabase:
 
     def bytes(self, name: str) -> int:
         """Size of a version's files; 0 if it was dropped."""
-        family = self._families.get(name)
-        return family.property_int_value("rocksdb.total-sst-files-size") if family else 0
+        with self._idle:
+            family = self._families.get(name)
+            if family is None:
+                return 0
+            return int(family.property_int_value("rocksdb.total-sst-files-size"))
 
     def drop(self, name: str) -> None:
         """Remove a version and its files."""
+        # The handle goes first: on a full disk the drop works and yet raises, and to close the
+        # handle of a dropped family is an error.
+        self._families.pop(name, None)
         with _translated(f"store {self._path.parent}: version not removed"):
             self._database.drop_column_family(name)
-        del self._families[name]  # closing the handle of a dropped family is an error
         self.names.discard(name)
 
     def close(self) -> None:

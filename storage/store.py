@@ -203,12 +203,13 @@ class ParameterStore:
         return StoreStatistics(self._ram_bytes, ram_bytes, tables)
 
     def verify(self, progress: Callable[[int], None] | None = None) -> VerifyReport:
-        """Check every record of every version in RocksDB and LMDB.
+        """Check every record of every version in RocksDB and LMDB; imports wait until it ends.
 
         Args:
             progress: told how many records are checked so far.
         """
-        return verify_scans(self._scans(), progress)
+        with self._import_lock:
+            return verify_scans(self._scans(), progress)
 
     def _scans(self) -> Iterator[Scan]:
         warm = {} if self._warm is None else self._warm.complete()

@@ -12,8 +12,9 @@ from aiohttp import web
 from sedp.daemon.body import read_body
 from sedp.daemon.dispatch import Handler, json_response
 from sedp.daemon.oip_metadata import pipeline_metadata, server_metadata
-from sedp.daemon.oip_request import LENGTH_HEADER, RequestReader
+from sedp.daemon.oip_request import RequestReader
 from sedp.daemon.oip_response import write_response
+from sedp.daemon.oip_wire import LENGTH_HEADER
 from sedp.errors import RequestError
 from sedp.pipeline import Pipeline, nearest
 

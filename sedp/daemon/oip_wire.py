@@ -21,6 +21,7 @@ class TensorParameters(msgspec.Struct, frozen=True):
     classification: int | None = None
 
 
+LENGTH_HEADER = "Inference-Header-Content-Length"
 NO_DATA = msgspec.Raw()  # told apart by identity
 
 

@@ -121,8 +121,10 @@ def read(body: bytes, length: str | None) -> InferenceRequest | RequestError:
 
 
 def expect_answer_or_request_error(body: bytes, length: str | None) -> None:
-    result = read(body, length)
+    result, again = read(body, length), read(body, length)
+    assert type(result) is type(again)
     if isinstance(result, RequestError):
+        assert str(result) == str(again)
         assert 400 <= result.status < 500
         assert 0 < len(str(result)) < 1000
         return

@@ -19,6 +19,7 @@ PIPELINE = wire.pipeline(
     {"score": "FP32[n]", "tag": "BYTES[n]", "half": "FP16[n]", "top": "INT32[1, 3]"},
 )
 READER = RequestReader(PIPELINE, tensors_max=3)
+ONLY_X = RequestReader(wire.pipeline({"x": "FP32[n]"}, {"y": "FP32[n]"}), tensors_max=1)
 USER = {"name": "user", "datatype": "INT64", "shape": [1], "data": [5]}
 ITEM = {"name": "item", "datatype": "INT32", "shape": [2], "data": [1, 2]}
 SCORE = [{"name": "score"}]
@@ -212,9 +213,11 @@ def test_a_million_brackets_are_refused_wherever_they_are() -> None:
     for body in (deep, b'{"inputs":' + deep, b'{"x":' + deep, name + b'"data":' + deep):
         with pytest.raises(RequestError):
             READER.read(body)
-    closed = name + b'"data":' + b"[" * 900 + b"1" + b"]" * 900 + b"}]}"
+    closed: Any = 1
+    for _ in range(900):
+        closed = [closed]
     with pytest.raises(RequestError, match="nested 900 deep"):
-        READER.read(closed)
+        read({**USER, "data": closed}, ITEM)
 
 
 def test_the_timeout_is_in_microseconds_and_bounded() -> None:
@@ -242,6 +245,16 @@ def test_an_outputs_own_binary_flag_wins() -> None:
         ("tag", True),
         ("top", True),
     ]
+
+
+def test_a_known_header_with_other_bytes_is_read_anew() -> None:
+    for values in ([1.0, 2.0], [3.0, 4.0]):
+        sent = {"x": ("FP32", np.array(values, np.float32))}
+        assert ONLY_X.read(*wire.request(sent, binary=True)).batch["x"].tolist() == values
+    body, length = wire.request(sent, binary=True)
+    for wrong, reason in ((body[:-1], "7 bytes are left"), (body + b"1", "9 bytes follow")):
+        with pytest.raises(RequestError, match=reason):
+            ONLY_X.read(wrong, length)
 
 
 def test_without_outputs_all_are_sent() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sedp.errors import StoreError
 from sedp.storage.store import ParameterStore
@@ -223,6 +225,22 @@ def test_chunk_that_does_not_fit_leaves_the_version_before(store: ParameterStore
     assert store.versions("user") == (1,)
     assert [part.version for part in store.verify().parts] == [1, 1]
     assert fill(store, USER, 2).version == 2
+
+
+def test_source_that_breaks_off_leaves_the_version_before(
+    store: ParameterStore, tmp_path: Path
+) -> None:
+    fill(store, USER)
+
+    def chunks() -> Iterator[tuple[NDArray[np.uint64], NDArray[Any]]]:
+        yield KEYS, make_rows(USER, KEYS, 2)
+        raise OSError("link is down")
+
+    with pytest.raises(StoreError, match="import of 'user' failed: link is down"):
+        store.import_table(USER, chunks())
+    assert (look_up(store.table("user"), KEYS)[0] == make_rows(USER, KEYS)).all()
+    assert store.versions("user") == (1,)
+    assert not (tmp_path / "store" / "import").exists()
 
 
 @pytest.mark.parametrize("name", ["keys", "out", "missing"])
