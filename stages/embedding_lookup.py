@@ -9,26 +9,42 @@ candidate) and once for those that belong to the candidates.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from sedp.columns import Array, Batch, ColumnSpec, Level
 from sedp.stage import Resources, Stage, Table
-from sedp.stages.table_keys import hashed_keys, key_columns, level_of, open_table
+from sedp.stages.table_keys import key_columns, level_of, open_table
+from sedp.storage.keys import combine_slots, salt_of
 
 FLOAT32 = np.dtype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
 class _Group:
     """The slots of one level and where their rows go: `output` FP32[rows, slots, dim]."""
 
-    level: Level
-    output: str
-    slots: Mapping[str, list[str]]
+    def __init__(self, level: Level, output: str, slots: Mapping[str, list[str]]) -> None:
+        self.level = level
+        self.output = output
+        self.columns = sorted({name for names in slots.values() for name in names})
+        self._salts = np.array([salt_of(slot) for slot in slots], np.uint64)
+        self._members = np.array(
+            [self.columns.index(name) for names in slots.values() for name in names], np.int64
+        )
+        self._stops = np.cumsum([len(names) for names in slots.values()], dtype=np.int64)
+
+    @property
+    def slot_count(self) -> int:
+        return len(self._salts)
+
+    def keys(self, columns: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """uint64[n, slots] from int64[len(self.columns), n]."""
+        keys = np.empty((columns.shape[1], self.slot_count), np.uint64)
+        combine_slots(columns, self._salts, self._members, self._stops, keys)
+        return keys
 
 
 class EmbeddingLookup(Stage):
@@ -85,7 +101,7 @@ class EmbeddingLookup(Stage):
             if slots:
                 self._groups.append(_Group(level, output, slots))
         return {
-            group.output: ColumnSpec("FP32", group.level, (len(group.slots), self.params.dim))
+            group.output: ColumnSpec("FP32", group.level, (group.slot_count, self.params.dim))
             for group in self._groups
         }
 
@@ -98,9 +114,12 @@ class EmbeddingLookup(Stage):
     def _looked_up(self, batch: Batch, group: _Group) -> Array:
         assert self._table is not None, "process before open"
         count = batch.event_count if group.level is Level.REQUEST else batch.row_count
-        keys = np.empty((count, len(group.slots)), np.uint64)
-        for place, (slot, names) in enumerate(group.slots.items()):
-            keys[:, place] = hashed_keys(key_columns(batch, names, self._levels, group.level), slot)
+        columns = np.empty((len(group.columns), count), np.int64)
+        for place, column in enumerate(
+            key_columns(batch, group.columns, self._levels, group.level)
+        ):
+            columns[place] = column
+        keys = group.keys(columns)
         rows = np.empty((keys.size, self.params.dim), FLOAT32)
         self._table.lookup(keys.ravel(), rows, np.empty(keys.size, np.bool_))
-        return rows.reshape(count, len(group.slots), self.params.dim)
+        return rows.reshape(count, group.slot_count, self.params.dim)

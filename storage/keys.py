@@ -7,6 +7,7 @@ finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -63,6 +64,37 @@ def combine(columns: Sequence[NDArray[Any]], salt: int) -> NDArray[np.uint64]:
     return keys
 
 
+@kernel(
+    "void(Array(int64, 2, 'C', readonly=True), Array(uint64, 1, 'C', readonly=True),"
+    " Array(int64, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True), uint64[:, ::1])"
+)
+def combine_slots(
+    columns: NDArray[np.int64],
+    salts: NDArray[np.uint64],
+    members: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+) -> None:
+    """The keys of many slots at once: `keys[:, s]` is `combine` of slot `s`'s columns.
+
+    Args:
+        columns: int64[c, n], the columns that any slot reads.
+        salts: uint64[s].
+        members: rows of `columns` that make up the slots, slot after slot.
+        stops: int64[s], where each slot's members end.
+        keys: uint64[n, s], written.
+    """
+    start = 0
+    for slot in range(salts.size):
+        for i in range(columns.shape[1]):
+            key = salts[slot]
+            for member in range(start, stops[slot]):
+                key = mix((key + GOLDEN) ^ np.uint64(columns[members[member], i]))
+            keys[i, slot] = key
+        start = stops[slot]
+
+
+@functools.lru_cache(maxsize=4096)
 def salt_of(name: str) -> int:
     """The 64-bit number of a slot name, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from sedp.storage.keys import combine, salt_of
+from sedp.storage.keys import combine, combine_slots, salt_of
 
 
 def twin(columns: list[NDArray[np.int64]], salt: int) -> list[int]:
@@ -79,3 +79,21 @@ def test_grid_of_small_numbers_spreads_evenly() -> None:
 def test_wrong_columns_are_refused(columns: list[NDArray[np.int64]], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         combine(columns, 0)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=3), min_size=1, max_size=5),
+    st.integers(0, 20),
+)
+def test_slots_combined_at_once_equal_slots_combined_alone(
+    slots: list[list[int]], count: int
+) -> None:
+    columns = np.random.default_rng(count).integers(-(2**63), 2**63 - 1, (4, count))
+    salts = np.array([salt_of(f"slot {place}") for place in range(len(slots))], np.uint64)
+    members = np.array([member for slot in slots for member in slot])
+    keys = np.empty((count, len(slots)), np.uint64)
+    combine_slots(columns, salts, members, np.cumsum([len(slot) for slot in slots]), keys)
+    for place, slot in enumerate(slots):
+        alone = combine([columns[member] for member in slot], int(salts[place]))
+        np.testing.assert_array_equal(keys[:, place], alone)
