@@ -7,6 +7,7 @@ never another exception.
 from __future__ import annotations
 
 import functools
+import struct
 
 import msgspec
 import numpy as np
@@ -20,6 +21,7 @@ from sedp.pipeline import Pipeline
 
 # Recent layouts kept by pipeline: about one for each number of candidates, some 2 MB in all.
 LAYOUTS_MAX = 1024
+SPLITS=struct.Struct('<qq')
 LAYOUT_HEAD_BYTES_MAX = 4096
 
 
@@ -68,7 +70,7 @@ class RequestReader:
             start = _json_end(json_bytes, len(body))
             layout = self._binary_layout(body, start)
         columns = _columns(layout, body, start)
-        splits = np.array((0, layout.rows), np.int64)
+        splits = np.frombuffer(bytearray(SPLITS.pack(0, layout.rows)), np.int64)
         return InferenceRequest(
             layout.id, Batch(columns, splits), layout.outputs, layout.timeout_ns, layout.priority
         )
@@ -88,7 +90,7 @@ def _columns(layout: Layout, body: bytes, start: int) -> dict[str, Array]:
             flat = read_json(name, datatype, item.wire_shape, count, bytes(item.data))
         else:
             flat = read_binary(name, datatype, count, body, start + item.start, item.size)
-        columns[name] = flat.reshape(item.shape)
+        columns[name] = flat if len(item.shape) == 1 else flat.reshape(item.shape)
     return columns
 
 

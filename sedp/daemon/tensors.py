@@ -7,6 +7,8 @@ built, so a lying header costs no memory.
 
 Arrays are private, aligned and writable copies, never views of the body: views may be unaligned
 and are read-only, and numba would compile every kernel once more for each such kind of array.
+Calls into numpy are few: between two requests its code falls out of the caches, and a call then
+costs several times what it costs in a loop.
 """
 
 from __future__ import annotations
@@ -82,7 +84,7 @@ def read_binary(name: str, datatype: str, count: int, body: bytes, start: int, s
             f"tensor {name!r}: {count} elements of {datatype} take {count * dtype.itemsize} "
             f"bytes, but {size} were sent"
         )
-    array = np.frombuffer(body, dtype, count, start).copy()
+    array = np.frombuffer(bytearray(body[start : start + size]), dtype)
     if dtype.kind == "f":
         _check_finite(name, array)
     elif dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
@@ -185,7 +187,7 @@ def _read_byte_strings(name: str, count: int, raw: bytes) -> Array:
 
 def _check_finite(name: str, array: Array) -> None:
     finite = np.isfinite(array)
-    if np.count_nonzero(finite) != finite.size:  # a third of the time of .all()
+    if b"\0" in finite.tobytes():  # a quarter of the time of .all()
         place = [int(index) for index in np.argwhere(~finite)[0]]
         raise RequestError(
             f"tensor {name!r}: element {place[0] if len(place) == 1 else place} is NaN or "
