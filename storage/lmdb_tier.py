@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import lmdb
 import numpy as np
@@ -10,11 +11,12 @@ import numpy as np
 from sedp.storage.catalogue import Entry
 from sedp.storage.lmdb_database import LmdbDatabase
 from sedp.storage.pairs import join
+from sedp.storage.record_scan import check_pairs
 from sedp.storage.row_format import TRAILER_BYTES, unseal
-from sedp.storage.tier import Keys, Mask, Rows, Tier, TierStatistics
+from sedp.storage.tier import ColdTier, Keys, Mask, Rows, TierStatistics
 
 
-class LmdbTier(Tier):
+class LmdbTier(ColdTier):
     """Reads the version of `entry`, which must be attached."""
 
     def __init__(self, database: LmdbDatabase, entry: Entry) -> None:
@@ -34,12 +36,19 @@ class LmdbTier(Tier):
             self._corrupt += corrupt
         return count
 
-    def _read(self, keys: Keys) -> tuple[Keys, bytes, int]:
-        """Keys held, their records end to end, and how many keys met with damage."""
+    def _read(self, keys: Keys) -> tuple[Keys, Rows | bytes, int]:
+        """Keys held, their records, and how many keys met with damage."""
         try:
             return join(self._database.read(self._entry.name, keys), self._record_bytes)
         except lmdb.Error:
             return keys[:0], b"", len(keys)
+
+    def scan(self) -> Iterator[tuple[Keys, Rows]]:
+        pairs = self._database.scan(self._entry.name)
+        for part in check_pairs(pairs, self._entry.spec.row_bytes, self._entry.seed):
+            with self._lock:
+                self._corrupt += part.corrupt
+            yield part.keys, part.rows
 
     def statistics(self) -> TierStatistics:
         rows, size = self._database.size(self._entry.name)

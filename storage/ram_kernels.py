@@ -1,11 +1,11 @@
 """The loops of the RAM tier: a set-associative table whose sets are one cache line each.
 
 A line is seven keys and a word of seven counters and a clock hand (one byte each). A key lives in
-its home set or, when that was full, in the next one; nothing is ever removed except to be replaced,
-so a home set with room proves that its neighbour need not be searched. Eviction is generalised
-CLOCK within the set: a hit raises a row's counter to at most 7, the hand lowers counters until it
-meets a zero. Look-ups run in three passes over short chunks (line, row, copy), each asking the
-memory early for what the next one reads: one pass without that is two to three times slower.
+the first of `reach` sets, from its home set on, that had room; nothing is ever removed except to be
+replaced, so a set with room ends a search. Where all were full, the home set evicts by generalised
+CLOCK: a hit raises a row's counter to at most 7, the hand lowers counters until it meets a zero.
+Look-ups run in three passes over short chunks (line, row, copy), each asking the memory early for
+what the next one reads: one pass without that is two to three times slower.
 """
 
 from __future__ import annotations
@@ -94,15 +94,16 @@ def _is_full(lines: Lines, at: int) -> bool:
 
 
 @inlined
-def _slot_of(lines: Lines, home: int, key: np.uint64) -> int:
-    way = _way_in(lines, home, key)
-    if way >= 0:
-        return home * WAYS + way
-    if not _is_full(lines, home):
-        return -1
-    after = home + 1 if home + 1 < lines.shape[0] else 0
-    way = _way_in(lines, after, key)
-    return after * WAYS + way if way >= 0 else -1
+def _slot_of(lines: Lines, home: int, key: np.uint64, reach: int) -> int:
+    at = home
+    for _ in range(reach):
+        way = _way_in(lines, at, key)
+        if way >= 0:
+            return at * WAYS + way
+        if not _is_full(lines, at):
+            return -1
+        at = at + 1 if at + 1 < lines.shape[0] else 0
+    return -1
 
 
 @inlined
@@ -134,27 +135,26 @@ def _victim_way(lines: Lines, at: int) -> int:
 
 
 @inlined
-def _claim(lines: Lines, home: int, key: np.uint64) -> tuple[int, int]:
+def _claim(lines: Lines, home: int, key: np.uint64, reach: int) -> tuple[int, int]:
     """The slot a new key gets, and 1 if that slot was empty."""
     at = home
-    way = _empty_way(lines, at)
-    if way < 0:
-        at = home + 1 if home + 1 < lines.shape[0] else 0
+    for _ in range(reach):
         way = _empty_way(lines, at)
-    if way >= 0:
-        lines[at, WAYS] |= np.uint64(1) << np.uint64(8 * way)
-        lines[at, way] = key
-        return at * WAYS + way, 1
+        if way >= 0:
+            lines[at, WAYS] |= np.uint64(1) << np.uint64(8 * way)
+            lines[at, way] = key
+            return at * WAYS + way, 1
+        at = at + 1 if at + 1 < lines.shape[0] else 0
     way = _victim_way(lines, home)
     lines[home, way] = key
     return home * WAYS + way, 0
 
 
 @kernel(
-    "int64(uint64[:, ::1], uint8[:, ::1], Array(uint64, 1, 'C', readonly=True),"
+    "int64(uint64[:, ::1], uint8[:, ::1], int64, Array(uint64, 1, 'C', readonly=True),"
     " uint8[:, ::1], boolean[::1])"
 )
-def get_rows(lines: Lines, rows: Rows, keys: Keys, out: Rows, missing: Mask) -> int:
+def get_rows(lines: Lines, rows: Rows, reach: int, keys: Keys, out: Rows, missing: Mask) -> int:
     """Copy the rows of cached keys to `out`, mark the others; returns how many are missing."""
     sets, row_bytes = lines.shape[0], np.uint64(rows.shape[1])
     if sets == 0:
@@ -170,7 +170,7 @@ def get_rows(lines: Lines, rows: Rows, keys: Keys, out: Rows, missing: Mask) -> 
             slots[i] = _home(keys[start + i], sets)
             prefetch(line_base + np.uint64(slots[i]) * np.uint64(LINE_BYTES))
         for i in range(count):
-            slots[i] = _slot_of(lines, slots[i], keys[start + i])
+            slots[i] = _slot_of(lines, slots[i], keys[start + i], reach)
             missing[start + i] = slots[i] < 0
             if slots[i] < 0:
                 missing_count += 1
@@ -186,11 +186,11 @@ def get_rows(lines: Lines, rows: Rows, keys: Keys, out: Rows, missing: Mask) -> 
 
 
 @kernel(
-    "int64(uint64[:, ::1], uint8[:, ::1], Array(uint64, 1, 'C', readonly=True),"
+    "int64(uint64[:, ::1], uint8[:, ::1], int64, Array(uint64, 1, 'C', readonly=True),"
     " Array(uint8, 2, 'C', readonly=True))"
 )
-def put_rows(lines: Lines, rows: Rows, keys: Keys, new_rows: Rows) -> int:
-    """Cache rows, evicting where a set is full; returns by how many the cached rows grew."""
+def put_rows(lines: Lines, rows: Rows, reach: int, keys: Keys, new_rows: Rows) -> int:
+    """Cache rows, evicting where all sets in reach are full; returns by how many rows it grew."""
     sets, row_bytes = lines.shape[0], np.uint64(rows.shape[1])
     if sets == 0:
         return 0
@@ -198,9 +198,9 @@ def put_rows(lines: Lines, rows: Rows, keys: Keys, new_rows: Rows) -> int:
     grown = 0
     for i in range(keys.size):
         home = _home(keys[i], sets)
-        slot = _slot_of(lines, home, keys[i])
+        slot = _slot_of(lines, home, keys[i], reach)
         if slot < 0:
-            slot, was_empty = _claim(lines, home, keys[i])
+            slot, was_empty = _claim(lines, home, keys[i], reach)
             grown += was_empty
         target = row_base + np.uint64(slot) * row_bytes
         copy_bytes(target, source_base + np.uint64(i) * row_bytes, row_bytes)

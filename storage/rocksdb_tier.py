@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
 from sedp.errors import CorruptionError
 from sedp.storage.catalogue import Entry
+from sedp.storage.record_scan import check_pairs
 from sedp.storage.rocksdb_database import RocksDatabase
 from sedp.storage.row_format import TRAILER_BYTES, unseal
-from sedp.storage.tier import Keys, Mask, Rows, Tier, TierStatistics
+from sedp.storage.tier import ColdTier, Keys, Mask, Rows, TierStatistics
 
 
-class RocksdbTier(Tier):
+class RocksdbTier(ColdTier):
     """Reads the version of `entry`."""
 
     def __init__(self, database: RocksDatabase, entry: Entry) -> None:
@@ -42,6 +44,13 @@ class RocksdbTier(Tier):
                 "asked of RocksDB do not match their checksums; import the table again"
             )
         return count
+
+    def scan(self) -> Iterator[tuple[Keys, Rows]]:
+        pairs = self._database.scan(self._entry.name)
+        for part in check_pairs(pairs, self._entry.spec.row_bytes, self._entry.seed):
+            with self._lock:
+                self._corrupt += part.corrupt
+            yield part.keys, part.rows
 
     def statistics(self) -> TierStatistics:
         size = self._database.bytes(self._entry.name)

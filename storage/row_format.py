@@ -86,13 +86,15 @@ def seal(keys: Keys, rows: Rows, epoch: int, seed: int) -> Rows:
     return records
 
 
-def unseal(keys: Keys, found: Keys, records: bytes, seed: int, rows: Rows, missing: Mask) -> int:
+def unseal(
+    keys: Keys, found: Keys, records: bytes | Rows, seed: int, rows: Rows, missing: Mask
+) -> int:
     """Check the joined `records` of the keys `found`, and write those that hold into `rows`.
 
     Args:
         keys: uint64[n].
         found: uint64[m], the keys of the records, a subsequence of `keys`.
-        records: m records end to end.
+        records: m records end to end, or uint8[m, row_bytes + 12].
         rows: uint8[n, row_bytes].
         missing: bool[n], written in full.
 

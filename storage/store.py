@@ -7,7 +7,8 @@
 One process opens a store for writing, any number beside it read-only. An import builds a new
 version next to the live one and then swaps the catalogue; whoever holds a `Table` stays on the
 version he took. The last two versions are kept. The RAM budget belongs to current versions only:
-an older one is answered from LMDB.
+an older one is answered from LMDB. Tables that fit are loaded into RAM whole when the store is
+opened and after an import, at 1 to 2 million rows a second.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from sedp.storage.rocksdb_database import RocksDatabase
 from sedp.storage.rocksdb_tier import RocksdbTier
 from sedp.storage.statistics import StoreStatistics
 from sedp.storage.table import Table, TableSpec
-from sedp.storage.tier import Keys, Tier
+from sedp.storage.tier import ColdTier, Keys
 from sedp.storage.verification import Scan, VerifyReport, verify_scans
 
 
@@ -59,7 +60,8 @@ class ParameterStore:
         """Open the store under `path`.
 
         Args:
-            ram_bytes: most that the RAM tier of all tables together may take, ≥ 0.
+            ram_bytes: most that the RAM tier of all tables together may take, ≥ 0; with 0 nothing
+                is loaded.
             read_only: open beside the writer; versions published later are not seen.
             create: make the store when it is not there.
 
@@ -108,8 +110,8 @@ class ParameterStore:
         for key, share in shares.items():
             self._tables[key].resize(share)
 
-    def _cold_tiers(self, entry: Entry, is_warm: bool) -> list[Tier]:
-        tiers: list[Tier] = []
+    def _cold_tiers(self, entry: Entry, is_warm: bool) -> list[ColdTier]:
+        tiers: list[ColdTier] = []
         if self._warm is not None and is_warm:
             self._warm.attach(entry.name)
             tiers.append(LmdbTier(self._warm, entry))

@@ -2,13 +2,15 @@
 
     RAM → keys known to have no row → LMDB → RocksDB → the default row
 
-Only RocksDB, the truth, may say that a key has no row: in LMDB a flipped bit of a key would hide
+A table whose rows are all in RAM is *resident*: what RAM has not gets the default row at once. Else
+only RocksDB, the truth, may say that a key has no row: in LMDB a flipped bit of a key would hide
 one. Such keys are then remembered in a RAM tier of their own, where they cost no row's place.
 Rows found below RAM enter RAM. A version never changes, so nothing in RAM is ever stale.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import threading
@@ -21,11 +23,13 @@ from numpy.typing import NDArray
 
 from sedp.errors import StoreError
 from sedp.storage.budget import NOTHING, Share
-from sedp.storage.ram_tier import RamTier
-from sedp.storage.tier import Keys, Mask, Rows, Tier, TierStatistics
+from sedp.storage.ram_tier import CACHE_REACH, RESIDENT_REACH, RamTier
+from sedp.storage.tier import ColdTier, Keys, Mask, Rows, Tier, TierStatistics
 
 DIM_MAX = 4096
 DTYPES = ("float32", "int32", "int64")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class TableStatistics:
         lookups: keys looked up.
         defaults: keys answered with the default row.
         tiers: in the order they are asked.
+        resident: all rows are in RAM, and no tier below it is asked.
     """
 
     spec: TableSpec
@@ -116,6 +121,7 @@ class TableStatistics:
     lookups: int
     defaults: int
     tiers: tuple[TierStatistics, ...]
+    resident: bool
 
 
 class Table:
@@ -127,14 +133,15 @@ class Table:
         cold: the tiers below RAM in the order they are asked, the truth last.
     """
 
-    def __init__(self, spec: TableSpec, rows: int, cold: Sequence[Tier]) -> None:
+    def __init__(self, spec: TableSpec, rows: int, cold: Sequence[ColdTier]) -> None:
         self.spec = spec
         self._rows = rows
         self._cold = tuple(cold)
         self.share = NOTHING
         self._ram = RamTier("ram", spec.row_bytes)
         self._absent = RamTier("absent", 0)
-        self._default = spec.default_row.view(np.uint8)
+        self._default = spec.default_row
+        self._default_bytes = self._default.view(np.uint8)
         self._lock = threading.Lock()
         self._defaults = 0
         self._retired = ""
@@ -159,18 +166,25 @@ class Table:
         if self._retired:
             raise StoreError(self._retired)
         rows = out.view(np.uint8)
-        if self._ram.get_many(keys, rows, missing) == 0:
-            return 0
+        count, is_final = self._ram.answer(keys, rows, missing)
+        if count and is_final:
+            np.copyto(out, self._default, where=missing[:, np.newaxis])
+        elif count:
+            count = self._look_below(keys, rows, missing)
+        if count:
+            with self._lock:
+                self._defaults += count
+        return count
+
+    def _look_below(self, keys: Keys, rows: Rows, missing: Mask) -> int:
+        """Answer the keys missing in RAM; returns how many have no row, which `missing` tells."""
         positions = np.flatnonzero(missing)
         unknown, places = np.unique(keys[positions], return_inverse=True)
         found = np.empty((len(unknown), self.spec.row_bytes), dtype=np.uint8)
         absent = self._fetch(unknown, found)
         rows[positions] = found[places]
         missing[positions] = absent[places]
-        count = int(np.count_nonzero(missing))
-        with self._lock:
-            self._defaults += count
-        return count
+        return int(np.count_nonzero(missing))
 
     def _check_arrays(self, keys: Keys, out: NDArray[Any], missing: Mask) -> None:
         for name, array, dtype, shape in (
@@ -193,7 +207,7 @@ class Table:
         """Rows (or the default) of distinct keys that are not in RAM; returns which are absent."""
         unsure = np.empty(len(keys), dtype=np.bool_)
         self._absent.get_many(keys, rows[:, :0], unsure)
-        rows[~unsure] = self._default
+        rows[~unsure] = self._default_bytes
         absent = ~unsure
         pending = np.flatnonzero(unsure)
         for tier in self._cold:
@@ -201,7 +215,7 @@ class Table:
                 break
             pending = self._promote(tier, keys, rows, pending)
         absent[pending] = True
-        rows[pending] = self._default
+        rows[pending] = self._default_bytes
         self._absent.put_many(keys[pending], np.empty((pending.size, 0), dtype=np.uint8))
         return absent
 
@@ -219,10 +233,32 @@ class Table:
         return pending[missing]
 
     def resize(self, share: Share) -> None:
-        """Set how much RAM keeps; what changes in size starts empty."""
-        self._ram.resize(share.row_sets)
+        """Set how much RAM keeps; what changes in size starts empty.
+
+        With a whole share all rows are loaded, and the table is resident when this returns, unless
+        rows are damaged. Look-ups go on meanwhile.
+        """
+        self._ram.resize(share.row_sets, RESIDENT_REACH if share.is_whole else CACHE_REACH)
         self._absent.resize(share.absent_sets)
         self.share = share
+        if share.is_whole and not self._ram.is_resident:
+            self._load()
+
+    def _load(self) -> None:
+        """Take all rows into RAM; from the next tier too where one lacks some."""
+        for tier in self._cold:
+            for keys, rows in tier.scan():
+                self._ram.put_many(keys, rows)
+            if self._ram.settle(self._rows):
+                return
+        _log.warning(
+            "table %r version %d: RAM got %d of its %d rows, so look-ups go on to disk; "
+            "`sedp store verify` tells what is damaged",
+            self.spec.name,
+            self.spec.version,
+            self._ram.statistics().rows,
+            self._rows,
+        )
 
     def retire(self, reason: str) -> None:
         """Refuse look-ups from now on, with this message, and give back the memory."""
@@ -232,4 +268,6 @@ class Table:
     def statistics(self) -> TableStatistics:
         """A frozen snapshot."""
         tiers = tuple(tier.statistics() for tier in (self._ram, self._absent, *self._cold))
-        return TableStatistics(self.spec, self._rows, tiers[0].lookups, self._defaults, tiers)
+        return TableStatistics(
+            self.spec, self._rows, tiers[0].lookups, self._defaults, tiers, self._ram.is_resident
+        )

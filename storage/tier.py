@@ -7,6 +7,7 @@ means only that this tier has no answer: the cascade in `table` decides what tha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,3 +60,15 @@ class Tier(ABC):
 
     @abstractmethod
     def statistics(self) -> TierStatistics: ...
+
+
+class ColdTier(Tier):
+    """A tier on disk, that can be read from end to end as well."""
+
+    @abstractmethod
+    def scan(self) -> Iterator[tuple[Keys, Rows]]:
+        """All rows that hold, in slices of a few thousand, ascending; each key once.
+
+        Damaged rows are counted and left out, and at a damaged page it ends early: whoever needs
+        all rows counts them. The version may not be dropped meanwhile.
+        """

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from sedp.storage.catalogue import Entry
-from sedp.storage.pairs import Pair, join_slices
-from sedp.storage.row_format import TRAILER_BYTES, unseal
+from sedp.storage.pairs import Pair
+from sedp.storage.record_scan import check_pairs
 
 Scan = tuple[Entry, str, Iterator[Pair]]  # a version, the tier's name, all that it holds
 
@@ -55,21 +53,11 @@ def verify_scans(scans: Iterable[Scan], progress: Callable[[int], None] | None) 
     parts, checked = [], 0
     for entry, tier, pairs in scans:
         spec, rows, corrupt = entry.spec, 0, 0
-        for found, damaged in _check(entry, pairs):
-            rows += found
-            corrupt += damaged
+        for part in check_pairs(pairs, spec.row_bytes, entry.seed):
+            rows += len(part.keys) + part.corrupt
+            corrupt += part.corrupt
             if progress is not None:
                 progress(checked + rows)
         checked += rows
         parts.append(VerifiedVersion(spec.name, spec.version, tier, rows, entry.rows, corrupt))
     return VerifyReport(tuple(parts))
-
-
-def _check(entry: Entry, pairs: Iterator[Pair]) -> Iterator[tuple[int, int]]:
-    """Records and damaged records, a slice at a time."""
-    width = entry.spec.row_bytes
-    for keys, records, misshapen in join_slices(pairs, width + TRAILER_BYTES):
-        rows = np.empty((len(keys), width), dtype=np.uint8)
-        missing = np.empty(len(keys), dtype=np.bool_)
-        damaged = unseal(keys, keys, records, entry.seed, rows, missing)
-        yield len(keys) + misshapen, damaged + misshapen

@@ -7,7 +7,6 @@ never another exception.
 from __future__ import annotations
 
 import functools
-import struct
 
 import msgspec
 import numpy as np
@@ -19,10 +18,9 @@ from sedp.daemon.tensors import read_binary, read_json
 from sedp.errors import RequestError
 from sedp.pipeline import Pipeline
 
-# Recent layouts kept by pipeline: about one for each number of candidates, some 2 MB in all.
+# Recent layouts kept of a pipeline: one for each number of candidates; some megabytes at most.
 LAYOUTS_MAX = 1024
-SPLITS=struct.Struct('<qq')
-LAYOUT_HEAD_BYTES_MAX = 4096
+LAYOUT_HEAD_BYTES_MAX = 2048
 
 
 class InferenceRequest(msgspec.Struct, frozen=True):
@@ -70,7 +68,7 @@ class RequestReader:
             start = _json_end(json_bytes, len(body))
             layout = self._binary_layout(body, start)
         columns = _columns(layout, body, start)
-        splits = np.frombuffer(bytearray(SPLITS.pack(0, layout.rows)), np.int64)
+        splits = np.array((0, layout.rows), np.int64)
         return InferenceRequest(
             layout.id, Batch(columns, splits), layout.outputs, layout.timeout_ns, layout.priority
         )

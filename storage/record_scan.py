@@ -1,0 +1,38 @@
+"""All records of a version, checked in bulk: what verification counts and what residency loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sedp.storage.pairs import Pair, join_slices
+from sedp.storage.row_format import TRAILER_BYTES, unseal
+from sedp.storage.tier import Keys, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSlice:
+    """A few thousand records that follow each other.
+
+    Args:
+        keys: uint64[n] of the records that hold.
+        rows: uint8[n, row_bytes], C-contiguous.
+        corrupt: how many others there were, which do not match their checksum.
+    """
+
+    keys: Keys
+    rows: Rows
+    corrupt: int
+
+
+def check_pairs(pairs: Iterator[Pair], row_bytes: int, seed: int) -> Iterator[RecordSlice]:
+    """Rows of the records, sealed with `seed`, that a cold tier's scan gives."""
+    for keys, records, misshapen in join_slices(pairs, row_bytes + TRAILER_BYTES):
+        rows = np.empty((len(keys), row_bytes), dtype=np.uint8)
+        missing = np.empty(len(keys), dtype=np.bool_)
+        damaged = unseal(keys, keys, records, seed, rows, missing)
+        if damaged:
+            keys, rows = keys[~missing], rows[~missing]
+        yield RecordSlice(keys, rows, damaged + misshapen)

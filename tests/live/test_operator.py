@@ -1,0 +1,80 @@
+"""Where `auto` runs a stage: quick ones inline, slow and waiting ones in threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from sedp.columns import Array, Batch, ColumnSpec, Level, TensorSpec
+from sedp.operator import PATIENCE_MIN, Operator
+from sedp.payload import Payload
+from sedp.pipeline import StageUse, compile_pipeline
+from sedp.stage import Params, Stage
+
+
+class Working(Stage):
+    """Copies its column after some `work`."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(Params())
+        self.work = work
+
+    @property
+    def requires(self) -> Mapping[str, ColumnSpec | None]:
+        return {"x": ColumnSpec("FP32", Level.ITEM)}
+
+    def provides(self, inputs: Mapping[str, ColumnSpec]) -> Mapping[str, ColumnSpec]:
+        return {"y": ColumnSpec("FP32", Level.ITEM)}
+
+    def process(self, batch: Batch) -> Mapping[str, Array]:
+        self.work()
+        return {"y": batch["x"].copy()}
+
+
+def places(work: Callable[[], None], runs: int, executor: str = "auto") -> list[bool]:
+    """Whether each of `runs` runs was inline."""
+    tensor = TensorSpec.parse("FP32[n]")
+    use = StageUse(Working(work), executor=executor)
+    pipeline = compile_pipeline("p", {"x": tensor}, {"y": tensor}, {"s": use})
+    operator = Operator(pipeline.stages[0], 0)
+    request = Batch({"x": np.ones(3, np.float32)}, np.array([0, 3]))
+    seen = []
+    for _ in range(runs):
+        seen.append(operator.inline)
+        operator.run([Payload(request, 1)])
+    return seen
+
+
+def burn(milliseconds: float) -> None:
+    stop_ns = time.thread_time_ns() + int(milliseconds * 1e6)
+    while time.thread_time_ns() < stop_ns:
+        pass
+
+
+def test_a_quick_stage_moves_inline_and_stays() -> None:
+    seen = places(lambda: None, 200)
+    assert not any(seen[:PATIENCE_MIN])
+    assert all(seen[-100:])
+
+
+def test_a_busy_stage_stays_in_threads() -> None:
+    assert not any(places(lambda: burn(1), 40))
+
+
+def test_a_slow_first_run_does_not_count() -> None:
+    first = iter([50.0])
+    assert places(lambda: burn(next(first, 0.0)), 30)[-1]
+
+
+def test_a_stage_that_waits_is_soon_back_in_threads_and_seldom_tried_again() -> None:
+    seen = places(lambda: time.sleep(0.001), 100)
+    assert any(seen), "CPU time alone cannot tell"
+    assert sum(seen) <= 12, "a few runs, and each return is tried half as often"
+    assert not all(seen[-8:])
+
+
+def test_a_fixed_executor_is_kept() -> None:
+    assert not any(places(lambda: None, 50, "thread"))
+    assert all(places(lambda: burn(1), 20, "inline"))
