@@ -100,16 +100,22 @@ def write_html(report: ReplayReport, run: ReplayedRun) -> str:
     latency_ns = run.latency_ns[run.status == OK]
     if len(latency_ns):
         edges_ns, counts = _log_histogram(latency_ns, HTML_BINS)
-        centres_ms = np.sqrt(edges_ns[:-1] * edges_ns[1:]) / 1e6
-        bars = go.Bar(x=centres_ms.tolist(), y=counts.tolist(), name="requests")
-        chart.add_trace(bars, row=1, col=1)
+        # Steps, not bars: on a logarithmic axis bars of one width come out ever thinner.
+        steps = go.Scatter(
+            x=(edges_ns / 1e6).tolist(),
+            y=[*counts.tolist(), int(counts[-1])],
+            name="requests",
+            line_shape="hv",
+            fill="tozeroy",
+        )
+        chart.add_trace(steps, row=1, col=1)
     for name, times_s, values_ms in _over_time(run):
         chart.add_trace(go.Scatter(x=times_s, y=values_ms, name=name), row=2, col=1)
     chart.update_xaxes(title_text="ms", type="log", row=1, col=1)
     chart.update_yaxes(title_text="requests", row=1, col=1)
     chart.update_xaxes(title_text="intended send time, s", row=2, col=1)
     chart.update_yaxes(title_text="ms", type="log", row=2, col=1)
-    chart.update_layout(height=900, bargap=0)
+    chart.update_layout(height=900, template="plotly_white")
     return _page(report, chart.to_html(full_html=False, include_plotlyjs=True))
 
 

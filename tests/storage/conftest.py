@@ -12,6 +12,13 @@ from sedp.storage.store import ParameterStore
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[ParameterStore]:
-    """An empty store, open for writing, at tmp_path / "store"."""
+    """An empty store, open for writing, at tmp_path / "store"; small tables are resident in it."""
     with ParameterStore.open(tmp_path / "store", ram_bytes=1 << 20, create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tight_store(tmp_path: Path) -> Iterator[ParameterStore]:
+    """The same with RAM for a few hundred rows: tables of 2,000 are asked of every tier."""
+    with ParameterStore.open(tmp_path / "store", ram_bytes=50_000, create=True) as opened:
         yield opened

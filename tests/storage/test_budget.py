@@ -24,10 +24,34 @@ def test_shares_fit_the_budget(ram_bytes: int, sizes: list[tuple[int, int]]) -> 
     assert taken <= ram_bytes
 
 
-def test_small_tables_take_no_more_than_three_places_a_row() -> None:
-    share = divide(1 << 30, [(1000, 64)])[0]
-    assert 3000 <= share.row_sets * WAYS < 3000 + WAYS
-    assert share.absent_sets == share.row_sets
+@given(st.integers(0, 1 << 40), tables)
+def test_whole_shares_have_two_places_a_row_and_others_less(
+    ram_bytes: int, sizes: list[tuple[int, int]]
+) -> None:
+    for share, (rows, _) in zip(divide(ram_bytes, sizes), sizes, strict=True):
+        places = share.row_sets * WAYS
+        if share.is_whole:
+            assert 2 * rows <= places < 2 * rows + WAYS
+            assert share.absent_sets == 0
+        else:
+            assert places < 2 * rows + WAYS
+
+
+def test_small_tables_are_whole_and_the_large_one_takes_the_rest() -> None:
+    sizes = [(1_000_000, 64), (1000, 64), (5000, 8)]
+    large, *small = divide(1 << 20, sizes)
+    assert [share.is_whole for share in (large, *small)] == [False, True, True]
+    taken = sum(
+        share.row_sets * bytes_per_set(row_bytes)
+        for share, (_, row_bytes) in zip(small, sizes[1:], strict=True)
+    )
+    assert large.row_sets * bytes_per_set(64) > ((1 << 20) - taken) * 6 // 8
+
+
+def test_table_is_not_whole_at_the_cost_of_smaller_ones() -> None:
+    """3 MiB would hold the first, but an even part of them would not."""
+    assert not any(share.is_whole for share in divide(3 << 20, [(8000, 68)] * 3))
+    assert divide(3 << 20, [(8000, 68)])[0].is_whole
 
 
 def test_tables_of_equal_bytes_get_equal_shares() -> None:

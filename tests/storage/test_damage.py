@@ -47,15 +47,18 @@ def test_bit_flips_in_lmdb_values_are_answered_from_rocksdb(tmp_path: Path) -> N
         start = find(path / "lmdb" / "data.mdb", ROWS[at].tobytes())
         offset = start + int(rng.integers(0, SPEC.row_bytes + 12))  # row, epoch or checksum
         flip(path / "lmdb" / "data.mdb", offset, int(rng.integers(0, 8)))
-        with ParameterStore.open(path) as store:
-            rows, missing = look_up(store.table("user"), KEYS)
-            assert not missing.any()
-            assert (rows == ROWS).all()
-            tiers = {tier.tier: tier for tier in store.statistics().tables[0].tiers}
-            assert (tiers["lmdb"].corrupt, tiers["rocksdb"].hits) == (1, 1)
-            report = {part.tier: part for part in store.verify().parts}
-            assert (report["lmdb"].corrupt, report["lmdb"].is_sound) == (1, False)
-            assert report["rocksdb"].is_sound
+        for ram_bytes, hits in ((0, 1), (1 << 20, 0)):  # met by the look-up, or by the loading
+            with ParameterStore.open(path, ram_bytes=ram_bytes) as store:
+                rows, missing = look_up(store.table("user"), KEYS)
+                assert not missing.any()
+                assert (rows == ROWS).all()
+                table = store.statistics().tables[0]
+                assert table.resident == (ram_bytes > 0)
+                tiers = {tier.tier: tier for tier in table.tiers}
+                assert (tiers["lmdb"].corrupt, tiers["rocksdb"].hits) == (1, hits)
+                report = {part.tier: part for part in store.verify().parts}
+                assert (report["lmdb"].corrupt, report["lmdb"].is_sound) == (1, False)
+                assert report["rocksdb"].is_sound
 
 
 def test_bit_flip_in_an_lmdb_key_does_not_hide_its_row(tmp_path: Path) -> None:
@@ -65,10 +68,12 @@ def test_bit_flip_in_an_lmdb_key_does_not_hide_its_row(tmp_path: Path) -> None:
     key = as_key_list(KEYS)[250]
     assert file.read_bytes()[start - 8 : start] == key
     flip(file, start - 1, 0)
-    with ParameterStore.open(tmp_path) as store:
-        rows, missing = look_up(store.table("user"), KEYS)
-        assert (rows == ROWS).all()
-        assert not missing.any()
+    for ram_bytes in (0, 1 << 20):
+        with ParameterStore.open(tmp_path, ram_bytes=ram_bytes) as store:
+            rows, missing = look_up(store.table("user"), KEYS)
+            assert (rows == ROWS).all()
+            assert not missing.any()
+            assert store.statistics().tables[0].resident == (ram_bytes > 0)
 
 
 def test_bit_flip_in_rocksdb_raises_and_names_the_table(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from sedp.storage.keys import combine
 from sedp.storage.ram_kernels import WAYS, get_rows, put_rows
-from sedp.storage.ram_tier import RamTier
+from sedp.storage.ram_tier import RESIDENT_REACH, RamTier
 from tests.storage.tables import Keys, ask, some_keys
 
 
 class Twin:
     """The set-associative table in plain Python: sets of `[key, counter]` and a hand."""
 
-    def __init__(self, sets: int) -> None:
+    def __init__(self, sets: int, reach: int) -> None:
+        self.reach = reach
         self.sets: list[list[list[int]]] = [[] for _ in range(sets)]
         self.hands = [0] * sets
 
@@ -27,9 +28,11 @@ class Twin:
         word = (word ^ (word >> 27)) * 0x94D049BB133111EB & mask
         return ((word ^ (word >> 31)) >> 32) * len(self.sets) >> 32
 
+    def within_reach(self, key: int) -> list[int]:
+        return [(self.home(key) + step) % len(self.sets) for step in range(self.reach)]
+
     def find(self, key: int) -> list[int] | None:
-        home = self.home(key)
-        for at in (home, (home + 1) % len(self.sets)):
+        for at in self.within_reach(key):
             for entry in self.sets[at]:
                 if entry[0] == key:
                     return entry
@@ -46,11 +49,11 @@ class Twin:
     def put(self, key: int) -> None:
         if self.find(key) is not None:
             return
-        home = self.home(key)
-        for at in (home, (home + 1) % len(self.sets)):
+        for at in self.within_reach(key):
             if len(self.sets[at]) < WAYS:
                 self.sets[at].append([key, 0])
                 return
+        home = self.home(key)
         while self.sets[home][self.hands[home]][1] > 0:
             self.sets[home][self.hands[home]][1] -= 1
             self.hands[home] = (self.hands[home] + 1) % WAYS
@@ -63,31 +66,58 @@ def row_of(keys: Keys) -> NDArray[np.uint8]:
 
 
 @settings(max_examples=60)
-@given(st.integers(1, 4), st.lists(st.lists(st.integers(0, 40), max_size=70), max_size=12))
-def test_kernels_equal_their_twin(sets: int, batches: list[list[int]]) -> None:
+@given(
+    st.integers(1, 6),
+    st.sampled_from([1, 2, 3, 16]),
+    st.lists(st.lists(st.integers(0, 60), max_size=70), max_size=12),
+)
+def test_kernels_equal_their_twin(sets: int, reach: int, batches: list[list[int]]) -> None:
     lines, rows = np.zeros((sets, 8), np.uint64), np.zeros((sets * WAYS, 16), np.uint8)
-    twin = Twin(sets)
+    twin = Twin(sets, reach)
     for batch in batches:
         keys = np.array(batch, np.uint64)
         out, missing = np.zeros((len(keys), 16), np.uint8), np.zeros(len(keys), np.bool_)
-        count = get_rows(lines, rows, keys, out, missing)
+        count = get_rows(lines, rows, reach, keys, out, missing)
         hits = [twin.get(key) for key in batch]
         assert missing.tolist() == [not hit for hit in hits]
         assert count == hits.count(False)
         assert (out[~missing] == row_of(keys)[~missing]).all()
-        put_rows(lines, rows, keys, row_of(keys))
+        before = sum(map(len, twin.sets))
+        grown = put_rows(lines, rows, reach, keys, row_of(keys))
         for key in batch:
             twin.put(key)
+        assert grown == sum(map(len, twin.sets)) - before
 
 
-def test_all_rows_are_found_at_three_places_a_row() -> None:
+def test_all_rows_stay_at_two_places_a_row_and_long_reach() -> None:
     keys = combine([np.arange(100_000)], 1)
-    tier = RamTier("ram", 16, 100_000 * 3 // WAYS)
+    tier = RamTier("ram", 16, 100_000 * 2 // WAYS, RESIDENT_REACH)
     tier.put_many(keys, row_of(keys))
+    assert tier.settle(len(keys))
     rows, missing = ask(tier, keys, 16)
-    assert np.count_nonzero(missing) <= 10
-    assert (rows[~missing] == row_of(keys)[~missing]).all()
-    assert (rows[missing] == 77).all()
+    assert not missing.any()
+    assert (rows == row_of(keys)).all()
+
+
+def test_tier_that_evicted_a_row_is_not_resident() -> None:
+    keys = some_keys(15)
+    tier = RamTier("ram", 16, 2, RESIDENT_REACH)
+    tier.put_many(keys[:14], row_of(keys[:14]))
+    assert tier.settle(14)
+    assert not tier.settle(15)
+    tier.put_many(keys, row_of(keys))
+    assert not tier.settle(15)
+
+
+def test_resident_tier_keeps_its_rows_until_resized() -> None:
+    keys, others = some_keys(14), some_keys(50, seed=2)
+    tier = RamTier("ram", 16, 2)
+    tier.put_many(keys, row_of(keys))
+    assert tier.settle(14)
+    tier.put_many(others, row_of(others))
+    assert not ask(tier, keys, 16)[1].any()
+    tier.resize(3)
+    assert not tier.is_resident
 
 
 @pytest.mark.parametrize("row_bytes", [0, 4, 36, 68, 4096])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sedp.storage.pairs import as_key_list, as_pairs, as_record_list, join
+from sedp.storage.record_scan import check_pairs
 from sedp.storage.row_format import TRAILER_BYTES, seal, unseal
 from tests.storage.tables import Keys, keys_of, some_keys
 
@@ -91,4 +92,12 @@ def test_misshapen_pairs_are_left_out_and_counted() -> None:
     pairs = list(as_pairs(keys_of(1, 2), np.ones((2, 4), np.uint8)))
     keys, records, misshapen = join([*pairs, (b"short", b"abcd"), (bytes(8), b"abc")], 4)
     assert keys.tolist() == [1, 2]
-    assert (len(records), misshapen) == (8, 2)
+    assert (records.tolist(), misshapen) == ([[1] * 4] * 2, 2)
+
+
+def test_lengths_that_make_up_for_each_other_pass_no_checksum() -> None:
+    keys, rows = keys_of(1, 2, 3, 4), np.ones((4, 4), np.uint8)
+    pairs = list(as_pairs(keys, seal(keys, rows, 1, 2)))
+    pairs[1], pairs[2] = (pairs[1][0], pairs[1][1][:-1]), (pairs[2][0], pairs[2][1] + b"x")
+    [part] = check_pairs(iter(pairs), 4, 2)
+    assert (part.keys.tolist(), part.rows.tolist(), part.corrupt) == ([1, 4], [[1] * 4] * 2, 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,17 +17,11 @@ from sedp.storage.ram_tier import RamTier
 from sedp.storage.store import ParameterStore
 from sedp.storage.table import TableSpec
 from tests.storage.tables import ask, look_up, make_rows, some_keys
+from tests.storage.threads import THREADS, run_in_threads
 
 SPEC = TableSpec("user", 9, "int32", default=(-1,) * 9)
 KEYS = some_keys(20_000)
 UNKNOWN = some_keys(5_000, seed=9)
-THREADS = 4
-
-
-def run_in_threads(work: Callable[[int], None]) -> None:
-    with ThreadPoolExecutor(THREADS) as pool:
-        for future in [pool.submit(work, seed) for seed in range(THREADS)]:
-            future.result()
 
 
 @pytest.mark.slow
