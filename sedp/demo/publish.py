@@ -62,7 +62,7 @@ def publish_tables(contents: Contents, path: Path, tell: Tell) -> None:
     """
     total = sum(len(content.keys) for _, content in contents)
     done = 0
-    with ParameterStore.open(path, create=True) as store:
+    with ParameterStore.open(path, ram_bytes=0, create=True) as store:
         for spec, content in contents:
 
             def tell_rows(rows: int, done: int = done, name: str = spec.name) -> None:
