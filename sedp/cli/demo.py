@@ -36,7 +36,8 @@ def prepare(data_dir: Path) -> None:
     a minute, and writes the ONNX file, the parameter store and a recording to replay. Steps that
     are done are skipped; an interrupted run goes on where it stopped.
     """
-    from sedp.demo.prepare import REPORT_FILE, run_steps
+    from sedp.demo.files import REPORT_FILE
+    from sedp.demo.prepare import run_steps
 
     with Bars() as bars:
         run_steps(data_dir, bars.show)

@@ -1,7 +1,8 @@
 """The daemon's statistics as one JSON document, for the status page and for scripts.
 
-Counters count from the start; latencies and waits cover the last minute, or what has been seen of
-it, because a quantile since the start hides what is happening now.
+Counters count from the start; latencies and waits cover the last minute, because a quantile since
+the start hides what is happening now. When nobody looked a minute ago they reach back to the look
+before that, or to the start.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sedp.pipeline import Pipeline
 from sedp.storage.statistics import StoreStatistics
 
 WINDOW_NS = 60_000_000_000
-SNAPSHOT_GAP_NS = 5_000_000_000  # so a window is 12 snapshots, however often it is looked at
+SNAPSHOT_GAP_NS = 5_000_000_000  # so a window is 13 snapshots, however often it is looked at
 
 NOTHING = HistogramSnapshot((), (0,), 0)
 
@@ -63,14 +64,14 @@ class StatusWriter:
         }
 
     def _remember(self, now_ns: int, engine: EngineStatistics) -> EngineStatistics | None:
-        """Keep this snapshot if it is time, and return the oldest within the window."""
+        """Keep this snapshot if it is time; return the last one from before the window."""
         snapshots = self._snapshots
-        while snapshots and snapshots[0][0] < now_ns - WINDOW_NS:
+        start_ns = now_ns - WINDOW_NS
+        while len(snapshots) > 1 and snapshots[1][0] <= start_ns:
             snapshots.popleft()
-        oldest = snapshots[0][1] if snapshots else None
         if not snapshots or now_ns - snapshots[-1][0] >= SNAPSHOT_GAP_NS:
             snapshots.append((now_ns, engine))
-        return oldest
+        return snapshots[0][1] if snapshots[0][0] <= start_ns else None
 
     def _pipeline(self, now: PipelineStatistics, old: PipelineStatistics | None) -> dict[str, Any]:
         pipeline = self._pipelines[now.name]

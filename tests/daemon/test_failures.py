@@ -46,3 +46,6 @@ def test_a_log_gives_a_burst_and_then_a_line_a_second(caplog: pytest.LogCaptureF
     assert caplog.messages[-1] == "bad (7 lines left out before this one)"
     assert len(caplog.messages) == LOG_LINES_BURST + 1
     assert log.lines_left_out == 8
+    now_ns += LOG_LINE_GAP_NS
+    log.write("bad")
+    assert caplog.messages[-1] == "bad (1 lines left out before this one)"

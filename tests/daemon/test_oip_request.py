@@ -98,6 +98,7 @@ def test_nested_and_flat_data_are_the_same() -> None:
         ("INT64[n]", {"shape": [-1], "data": []}, "-1 rows"),
         ("INT64[n]", {"shape": [2**63], "data": []}, "9223372036854775808 rows; at most 8"),
         ("INT64[n]", {"shape": [10**4000], "data": []}, r"over 2\*\*64 rows"),
+        ("INT64[n]", {"shape": [2, 3], "data": [0] * 6}, "has shape"),
         ("INT64[n, 2]", {"shape": [2**32, 2**32], "data": []}, "has shape"),
         ("INT64[n]", {"shape": [1] * 10_000, "data": []}, r"1, …\]; it must be INT64\[n\]"),
         ("INT64[n]", {"shape": [2], "data": [1, 2], "datatype": "INT32"}, "it must be INT64"),

@@ -142,6 +142,23 @@ async def test_draining_refuses_newcomers_and_answers_those_inside(
     assert await stopping == 0
 
 
+async def test_a_body_on_its_way_is_waited_for(start_daemon: StartDaemon) -> None:
+    daemon = await start_daemon()
+    host, port = daemon.data_address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = b"POST /v2/models/double/infer HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+    writer.write(head + b"Content-Length: %d\r\n\r\n" % len(GOOD))
+    await reader.readuntil(b"\r\n\r\n")
+    stopping = asyncio.create_task(daemon.stop())
+    await until(lambda: not daemon.statistics().ready)
+    assert not stopping.done()
+    writer.write(GOOD)
+    assert (await reader.readline()).split()[1] == b"503"
+    assert await asyncio.wait_for(stopping, 5) == 0
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_drain_that_takes_too_long_cuts_and_counts(
     start_daemon: StartDaemon, http: aiohttp.ClientSession, gate: Gate
 ) -> None:

@@ -13,16 +13,8 @@ from click.testing import CliRunner
 from sedp.cli.demo import command
 from sedp.demo import download
 from sedp.demo.download import sha256_of
-from sedp.demo.prepare import (
-    MODEL_FILE,
-    ONNX_FILE,
-    RECORDING_FILE,
-    STEPS,
-    WHEEL_FILE,
-    locked,
-    recipe_files,
-    run_steps,
-)
+from sedp.demo.files import MODEL_FILE, ONNX_FILE, RECORDING_FILE, WHEEL_FILE
+from sedp.demo.prepare import STEPS, locked, recipe_files, run_steps
 from sedp.errors import SedpError
 from sedp.storage.store import ParameterStore
 from tests.demo.grocer import write_wheel

@@ -20,7 +20,8 @@ from sedp.cli.replay import command as replay
 from sedp.cli.rerun import command as rerun
 from sedp.demo import download
 from sedp.demo.download import sha256_of
-from sedp.demo.prepare import RECORDING_FILE, WHEEL_FILE, run_steps
+from sedp.demo.files import RECORDING_FILE, WHEEL_FILE
+from sedp.demo.prepare import run_steps
 from tests.demo.grocer import write_wheel
 
 ROOT = Path(__file__).parent.parent.parent
