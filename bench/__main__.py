@@ -17,6 +17,7 @@ BENCHES = {
     "engine": "Overhead of the engine a request and stage; simulated requests a second.",
     "promo_rank": "The demo through its daemon: quality, and latency at a fixed rate.",
     "start": "Seconds until help, until a restarted daemon is ready, and from nothing.",
+    "store": "Look-ups and imports against the limits of the machine and the libraries.",
 }
 WIDTH = 140  # of the table where there is no terminal to fill
 EPILOG = "\b\nBenches:\n" + "\n".join(f"  {name}  {text}" for name, text in BENCHES.items())

@@ -140,9 +140,10 @@ COLD = ("lmdb", "rocksdb")
 def _print_table(statistics: StoreStatistics, versions: dict[str, tuple[int, ...]]) -> None:
     from rich.console import Console
     from rich.filesize import decimal
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    grid = Table("table", "version", "kept", "rows", "row", "RocksDB", "LMDB")
+    headings = ("version", "kept", "rows", "row", "RocksDB", "LMDB")
+    grid = Table(Column("table", overflow="fold"), *headings)
     for table in statistics.tables:
         spec, size = table.spec, {tier.tier: decimal(tier.bytes) for tier in table.tiers}
         grid.add_row(
