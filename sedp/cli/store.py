@@ -143,14 +143,13 @@ def _print_table(statistics: StoreStatistics, versions: dict[str, tuple[int, ...
     from rich.filesize import decimal
     from rich.table import Column, Table
 
-    headings = ("version", "kept", "rows", "row", "RocksDB", "LMDB")
+    headings = ("versions", "rows", "row", "RocksDB", "LMDB")
     grid = Table(Column("table", no_wrap=True), *headings, box=SIMPLE_HEAD, pad_edge=False)
     for table in statistics.tables:
         spec, size = table.spec, {tier.tier: decimal(tier.bytes) for tier in table.tiers}
         grid.add_row(
             spec.name,
-            str(spec.version),
-            ", ".join(map(str, versions[spec.name])),
+            ", ".join(map(str, versions[spec.name])),  # the last one is current
             f"{table.rows:,}",
             f"{spec.dtype}[{spec.dim}]",
             size["rocksdb"],
@@ -195,7 +194,6 @@ def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda done: None
         return
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
