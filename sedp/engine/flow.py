@@ -150,17 +150,16 @@ class Flow:
     ) -> None:
         """Move events on from a stage that is done with them, to the next queues or the door."""
         answered: list[Event] = []
-        live = events
+        some_ended = False
         for event in events:
             event.running -= 1
             event.stages_left -= 1
             if event.ended:
-                live = []  # rare: sorted out below
+                some_ended = True
                 self._forget_if_idle(event)
             elif event.stages_left == 0:
                 answered.append(event)
-        if live is not events:
-            live = [event for event in events if not event.ended]
+        live = [event for event in events if not event.ended] if some_ended else events
         if answered:
             self.end(answered, Outcome.ANSWERED, None, now_ns, out)
         # First hand on to all, then let them start: a start may end events of this very batch.
@@ -168,7 +167,7 @@ class Flow:
             self._hand_on(successor, events, rows, live, now_ns)
         for successor in stage.successors:
             self.dispatch(successor, now_ns, out)
-            if live is not events:
+            if some_ended:  # their reservations are free again
                 self.unblock(successor, now_ns, out)
 
     def _hand_on(
