@@ -58,10 +58,10 @@ $(BIN)/python:
 
 $(VENV)/installed-demo: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing SEDP and what the demo needs into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --progress-bar on --editable '.[demo]'
+	@$(BIN)/python -m pip install --editable '.[demo]'
 	@touch $@
 
 $(VENV)/installed-dev: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing SEDP and its development tools into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --progress-bar on --editable '.[demo,dev]'
+	@$(BIN)/python -m pip install --editable '.[demo,dev]'
 	@touch $@ $(VENV)/installed-demo
