@@ -49,6 +49,7 @@ def _serve(path: Path, stimulus_log: Path | None) -> None:
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     serve(load(path, os.environ), stimulus_log=stimulus_log, announce=_announce)
+    click.echo("sedp stopped; all that was in flight is answered")
 
 
 def _announce(daemon: Daemon) -> None:

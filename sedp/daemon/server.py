@@ -152,13 +152,11 @@ class Daemon:
             self._store = store
             opened.callback(store.close)
         threads = self.config.daemon.threads
-        resources = Resources(
-            self.config.path.parent,
-            usable_cores() if threads == "auto" else threads,
-            self._store,
-        )
+        cores = usable_cores() if threads == "auto" else threads
         for pipeline in self.config.pipelines:
             for stage in pipeline.stages:
+                share = max(1, cores // stage.use.plan.concurrency)  # of each of its runs
+                resources = Resources(self.config.path.parent, share, self._store)
                 _open_stage(pipeline.name, stage, resources)
                 opened.callback(stage.use.stage.close)
 
