@@ -7,7 +7,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from sedp.storage.tier import Keys, Rows
+from sedp.storage.tier import Keys, Mask, Rows
 
 KEY_BYTES = 8
 SLICE_ROWS = 1 << 12  # pairs held as Python objects at once: more only feeds the collector
@@ -48,6 +48,21 @@ def join(pairs: Sequence[Pair], record_bytes: int) -> tuple[Keys, Rows, int]:
     table = np.frombuffer(joined, dtype=np.uint8).reshape(-1, size)
     keys = table[:, :KEY_BYTES].copy().view(">u8").ravel().astype(np.uint64)
     return keys, table[:, KEY_BYTES:].copy(), len(pairs) - len(table)
+
+
+def join_found(records: Sequence[bytes | None], record_bytes: int) -> tuple[Mask, bytes, int]:
+    """Which records are there, those end to end, and how many were left out as misshapen.
+
+    Lengths are looked at as in `join`.
+    """
+    found = np.array([record is not None for record in records], dtype=np.bool_)
+    joined = b"".join(filter(None, records))
+    count = int(np.count_nonzero(found))
+    if len(joined) == record_bytes * count:
+        return found, joined, 0
+    whole = [record if record and len(record) == record_bytes else None for record in records]
+    found, joined, _ = join_found(whole, record_bytes)
+    return found, joined, count - int(np.count_nonzero(found))
 
 
 def join_slices(pairs: Iterator[Pair], record_bytes: int) -> Iterator[tuple[Keys, Rows, int]]:

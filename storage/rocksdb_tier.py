@@ -9,6 +9,7 @@ import numpy as np
 
 from sedp.errors import CorruptionError
 from sedp.storage.catalogue import Entry
+from sedp.storage.pairs import join_found
 from sedp.storage.record_scan import check_pairs
 from sedp.storage.rocksdb_database import RocksDatabase
 from sedp.storage.row_format import TRAILER_BYTES, unseal
@@ -27,11 +28,8 @@ class RocksdbTier(ColdTier):
 
     def get_many(self, keys: Keys, out: Rows, missing: Mask) -> int:
         records = self._database.read(self._entry.name, keys)
-        size = self._record_bytes
-        whole = np.array([record is not None and len(record) == size for record in records], bool)
-        joined = b"".join([record for record in records if record and len(record) == size])
-        corrupt = sum(record is not None for record in records) - int(np.count_nonzero(whole))
-        corrupt += unseal(keys, keys[whole], joined, self._entry.seed, out, missing)
+        found, joined, corrupt = join_found(records, self._record_bytes)
+        corrupt += unseal(keys, keys[found], joined, self._entry.seed, out, missing)
         count = int(np.count_nonzero(missing))
         with self._lock:
             self._lookups += len(keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -104,6 +105,18 @@ def test_bit_flip_in_rocksdb_raises_and_names_the_table(tmp_path: Path) -> None:
         assert (look_up(store.table("user"), KEYS)[0] == ROWS).all()
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_shortened_rocksdb_file_is_corruption_on_opening(
+    tmp_path: Path, share: float, read_only: bool
+) -> None:
+    make_store(tmp_path)
+    file = max((tmp_path / "rocksdb").glob("*.sst"), key=lambda file: file.stat().st_size)
+    os.truncate(file, int(file.stat().st_size * share))
+    with pytest.raises(CorruptionError, match=r"(?s)cannot be opened: .*import the table again"):
+        ParameterStore.open(tmp_path, read_only=read_only)
+
+
 def test_record_of_another_key_in_rocksdb_raises_with_the_count(tmp_path: Path) -> None:
     """What RocksDB's own checksums cannot see: a record filed wrongly, or of a wrong length."""
     make_store(tmp_path)
@@ -113,16 +126,17 @@ def test_record_of_another_key_in_rocksdb_raises_with_the_count(tmp_path: Path) 
         other = seal(keys_of(1), ROWS[:1].view(np.uint8), 1, entry.seed).tobytes()
         family[as_key_list(KEYS)[3]] = other
         family[as_key_list(KEYS)[4]] = b"short"
+        family[as_key_list(KEYS)[5]] = b""
         assert (look_up(store.table("user"), KEYS)[0] == ROWS).all()  # LMDB has them right
         report = {part.tier: part.corrupt for part in store.verify().parts}
-        assert report == {"rocksdb": 2, "lmdb": 0}
+        assert report == {"rocksdb": 3, "lmdb": 0}
     shutil.rmtree(tmp_path / "lmdb")
     with ParameterStore.open(tmp_path, ram_bytes=0) as store:
         with pytest.raises(
-            CorruptionError, match=r"'user' version 1: 2 of 2 rows asked of RocksDB do not"
+            CorruptionError, match=r"'user' version 1: 3 of 3 rows asked of RocksDB do not"
         ):
             look_up(store.table("user"), KEYS)
-        assert (look_up(store.table("user"), KEYS[5:])[0] == ROWS[5:]).all()
+        assert (look_up(store.table("user"), KEYS[6:])[0] == ROWS[6:]).all()
 
 
 def test_unreadable_warm_tier_is_rebuilt(tmp_path: Path) -> None:

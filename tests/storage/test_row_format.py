@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sedp.storage.pairs import as_key_list, as_pairs, as_record_list, join
+from sedp.storage.pairs import as_key_list, as_pairs, as_record_list, join, join_found
 from sedp.storage.record_scan import check_pairs
 from sedp.storage.row_format import TRAILER_BYTES, seal, unseal
 from tests.storage.tables import Keys, keys_of, some_keys
@@ -93,6 +93,13 @@ def test_misshapen_pairs_are_left_out_and_counted() -> None:
     keys, records, misshapen = join([*pairs, (b"short", b"abcd"), (bytes(8), b"abc")], 4)
     assert keys.tolist() == [1, 2]
     assert (records.tolist(), misshapen) == ([[1] * 4] * 2, 2)
+
+
+def test_misshapen_records_are_told_from_absent_ones() -> None:
+    found, joined, misshapen = join_found([b"abcd", None, b"", b"abc", b"efgh", b"efghi"], 4)
+    assert found.tolist() == [True, False, False, False, True, False]
+    assert (joined, misshapen) == (b"abcdefgh", 3)
+    assert join_found([None], 4)[1:] == join_found([], 4)[1:] == (b"", 0)
 
 
 def test_lengths_that_make_up_for_each_other_pass_no_checksum() -> None:
