@@ -146,6 +146,7 @@ def _store_metrics(store: StoreStatistics) -> Iterator[Metric]:
     for name, text, levels in (
         ("version", "Current version.", [(v, t.spec.version) for v, t in tables]),
         ("rows", "Rows of the current version.", [(v, t.rows) for v, t in tables]),
+        ("resident", "1 when RAM holds all its rows.", [(v, int(t.resident)) for v, t in tables]),
     ):
         yield _gauge(f"store_table_{name}", text, ("table",), levels)
     for name, text, counts in (

@@ -125,6 +125,7 @@ def _store(store: StoreStatistics) -> dict[str, Any]:
                 "name": table.spec.name,
                 "version": table.spec.version,
                 "rows": table.rows,
+                "resident": table.resident,
                 "lookups": table.lookups,
                 "defaults": table.defaults,
                 "tiers": [

@@ -184,7 +184,8 @@ function storeTable(store) {
     const share = tier => (tier === 'default' ? t.defaults - (by.absent ? by.absent.hits : 0)
       : by[tier] ? by[tier].hits : 0) / Math.max(1, t.lookups);
     const corrupt = t.tiers.reduce((sum, tier) => sum + tier.corrupt, 0);
-    return [t.name, 'v' + t.version, count(t.rows), count(t.lookups),
+    const name = make('span', '', t.name + ' ', make('span', 'soft', t.resident ? 'resident' : ''));
+    return [name, 'v' + t.version, count(t.rows), count(t.lookups),
       bar(...TIERS.map(tier => [Math.max(0, share(tier)), `var(--${tier})`])),
       (100 * share('ram')).toFixed(1) + ' %', by.ram ? bytes(by.ram.bytes) : '–',
       make('span', corrupt ? 'bad' : '', count(corrupt))];

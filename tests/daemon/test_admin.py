@@ -144,6 +144,8 @@ async def test_store_statistics_are_exported(used: Daemon, tmp_path: Path) -> No
         status = StatusWriter({p.name: p for p in used.config.pipelines}).write(full)
     assert exported.get_sample_value("sedp_store_lookups_total", {"table": "fm"}) == 3
     assert exported.get_sample_value("sedp_store_defaults_total", {"table": "fm"}) == 1
+    assert exported.get_sample_value("sedp_store_table_resident", {"table": "fm"}) == 1
+    assert status["store"]["tables"][0]["resident"] is True
     hits = [tier["hits"] for tier in status["store"]["tables"][0]["tiers"]]
     assert sum(hits) == 2
 
