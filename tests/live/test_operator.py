@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from sedp.columns import Array, Batch, ColumnSpec, Level, TensorSpec
-from sedp.operator import PATIENCE_MIN, Operator
+from sedp.operator import Operator
 from sedp.payload import Payload
 from sedp.pipeline import StageUse, compile_pipeline
 from sedp.stage import Params, Stage
@@ -53,26 +53,30 @@ def burn(milliseconds: float) -> None:
         pass
 
 
-def test_a_quick_stage_moves_inline_and_stays() -> None:
-    seen = places(lambda: None, 200)
-    assert not any(seen[:PATIENCE_MIN])
-    assert all(seen[-100:])
+def test_a_quick_stage_moves_inline() -> None:
+    seen = places(lambda: None, 400)
+    assert not any(seen[:2]), "the first runs are spent measuring"
+    assert sum(seen) > 200  # not all: a busy machine may make any run look long
 
 
 def test_a_busy_stage_stays_in_threads() -> None:
     assert not any(places(lambda: burn(1), 40))
 
 
+def test_a_stage_that_waits_stays_in_threads() -> None:
+    assert not any(places(lambda: time.sleep(0.001), 40))
+
+
 def test_a_slow_first_run_does_not_count() -> None:
     first = iter([50.0])
-    assert places(lambda: burn(next(first, 0.0)), 30)[-1]
+    assert any(places(lambda: burn(next(first, 0.0)), 40))
 
 
-def test_a_stage_that_waits_is_soon_back_in_threads_and_seldom_tried_again() -> None:
-    seen = places(lambda: time.sleep(0.001), 100)
-    assert any(seen), "CPU time alone cannot tell"
-    assert sum(seen) <= 12, "a few runs, and each return is tried half as often"
-    assert not all(seen[-8:])
+def test_a_stage_that_becomes_slow_returns_to_threads() -> None:
+    work = iter([0.0] * 60)
+    seen = places(lambda: burn(next(work, 2.0)), 80)
+    assert any(seen[:60])
+    assert not any(seen[-10:])
 
 
 def test_a_fixed_executor_is_kept() -> None:
