@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sedp.storage.ram_kernels import LINE_BYTES, WAYS
+from sedp.storage.ram_line import LINE_BYTES, WAYS
 from sedp.storage.ram_tier import bytes_per_set
 
 PLACES_PER_ROW = 2
 ABSENT_SHARE = 8  # one part in so many
 _SETS_MAX = 1 << 32  # sets are numbered by 32 bits of the mixed key
-_ALIGNMENT_BYTES = 4 * LINE_BYTES  # lost by the four arrays of a table to start on a cache line
+_ALIGNMENT_BYTES = 5 * LINE_BYTES  # lost by the five arrays of a table to start on a cache line
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def _sets_needed(rows: int) -> int:
 
 
 def _bytes_needed(rows: int, row_bytes: int) -> int:
-    return _sets_needed(rows) * bytes_per_set(row_bytes) + _ALIGNMENT_BYTES
+    return _sets_needed(rows) * bytes_per_set(row_bytes, is_whole=True) + _ALIGNMENT_BYTES
 
 
 def _cache(share_bytes: int, row_bytes: int) -> Share:

@@ -1,207 +1,257 @@
-"""The loops of the RAM tier: a set-associative table whose sets are one cache line each.
+"""The loops of the RAM tier over batches: a set-associative table, one cache line a set.
 
-A line is seven keys and a word of seven counters and a clock hand (one byte each). A key lives in
-the first of `reach` sets, from its home set on, that had room; nothing is ever removed except to be
-replaced, so a set with room ends a search. Where all were full, the home set evicts by generalised
-CLOCK: a hit raises a row's counter to at most 7, the hand lowers counters until it meets a zero.
-Look-ups run in three passes over short chunks (line, row, copy), each asking the memory early for
-what the next one reads: one pass without that is two to three times slower.
+A key lives in the first of `reach` sets, from its home set on, that had room. A *whole* table has
+room for all rows and evicts nothing. A cache (it has histories, and a reach of two) puts out the
+key worth least in both sets, or does not take the new one.
+Only `get_rows` may run beside others; see `ram_line` on how it tells a row that is being written.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from sedp.storage.intrinsics import copy_bytes, copy_line, prefetch
 from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
+from sedp.storage.ram_history import Histories, Odds, admit, ask_for_histories
+from sedp.storage.ram_line import (
+    EMPTY,
+    LINE_BYTES,
+    VACATED,
+    WAYS,
+    Lines,
+    begin_change,
+    end_change,
+    free_slot,
+    home_of,
+    is_changing,
+    is_key,
+    is_unchanged,
+    line_of,
+    set_after,
+    slot_of,
+    touch,
+    version_of,
+    way_of,
+)
 from sedp.storage.tier import Keys, Mask, Rows
 
-WAYS = 7
-LINE_BYTES = 64
-CHUNK = 32  # prefetches in flight; a core tracks 10 to 16 misses, more than 64 gains nothing
+Slots = NDArray[np.int64]
 
-Lines = NDArray[np.uint64]
-
-_BYTE = np.uint64(0xFF)
-_COUNT_MAX = np.uint64(8)  # a counter of 7, plus one: zero says that the way is empty
-_HAND = np.uint64(56)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def prefetch(typing_context: Any, address: Any) -> Any:
-    """Ask for the cache line at an address; harmless whatever the address."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        flag, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
-        function = builder.module.declare_intrinsic("llvm.prefetch", (pointer,), kind)
-        read, everywhere, data = flag(0), flag(3), flag(1)
-        builder.call(function, [builder.inttoptr(args[0], pointer), read, everywhere, data])
-        return context.get_dummy_value()
-
-    return types.void(types.uintp), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def copy_bytes(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
-    """`memcpy` between two addresses; the caller answers for the bounds."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word, pointer = ir.IntType(64), ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, pointer, word, ir.IntType(1)])
-        function = builder.module.declare_intrinsic("llvm.memcpy", (pointer, pointer, word), kind)
-        pointers = [builder.inttoptr(arg, pointer) for arg in args[:2]]
-        builder.call(function, [*pointers, args[2], ir.IntType(1)(0)])
-        return context.get_dummy_value()
-
-    return types.void(types.uintp, types.uintp, types.uintp), generate
+LEAD = 16  # keys between two stations; as many cache misses as a core tracks at once
+_RING = 2 * LEAD
+_PREFETCHES_MAX = 16  # lines of one row; the processor sees by itself that more will follow
 
 
 @inlined
-def _signed(word: np.uint64) -> int:
-    """An index; numba makes floats of signed and unsigned integers that meet."""
-    index: Any = np.int64(word)
-    return index  # type: ignore[no-any-return]
+def _ask_for_lines(lines: Lines, home: int) -> None:
+    """Of both sets that most keys are in; the one past the end is harmless."""
+    prefetch(line_of(lines, home))
+    prefetch(line_of(lines, home + 1))
 
 
 @inlined
-def _home(key: np.uint64, sets: int) -> int:
-    """The top half of the mixed key, scaled to 0..sets-1 without a division."""
-    return _signed(((mix(key) >> np.uint64(32)) * np.uint64(sets)) >> np.uint64(32))
+def _row_at(rows: Rows, slot: int) -> np.uint64:
+    """Its address."""
+    return np.uint64(rows.ctypes.data) + np.uint64(slot) * np.uint64(rows.shape[1])
 
 
 @inlined
-def _way_in(lines: Lines, at: int, key: np.uint64) -> int:
-    # No early exit: which way matches cannot be predicted. Downwards, because an empty way may
-    # hold the bits of a key too, and ways fill upwards.
-    found = -1
-    for way in range(WAYS - 1, -1, -1):
-        found = way if lines[at, way] == key else found
-    is_live = (lines[at, WAYS] >> np.uint64(8 * found)) & _BYTE if found >= 0 else np.uint64(0)
-    return found if is_live else -1
+def _ask_for_row(row: np.uint64, row_bytes: int) -> None:
+    prefetch(row)
+    if row_bytes > LINE_BYTES:
+        for line in range(1, min(row_bytes // LINE_BYTES, _PREFETCHES_MAX)):
+            prefetch(row + np.uint64(line * LINE_BYTES))
+    if row_bytes % LINE_BYTES:
+        prefetch(row + np.uint64(row_bytes - 1))  # it may end in one line more
 
 
 @inlined
-def _is_full(lines: Lines, at: int) -> bool:
-    """Ways fill from 0 up, so the last one tells."""
-    return bool((lines[at, WAYS] >> np.uint64(8 * (WAYS - 1))) & _BYTE)
+def _copy_row(target: np.uint64, source: np.uint64, row_bytes: int) -> None:
+    """By whole lines, the last one up to the end: `memcpy` takes a call as long as two of them."""
+    if row_bytes < LINE_BYTES:
+        copy_bytes(target, source, np.uint64(row_bytes))
+        return
+    last = np.uint64(row_bytes - LINE_BYTES)
+    done = np.uint64(0)
+    while done < last:
+        copy_line(target + done, source + done)
+        done += np.uint64(LINE_BYTES)
+    copy_line(target + last, source + last)
 
 
 @inlined
-def _slot_of(lines: Lines, home: int, key: np.uint64, reach: int) -> int:
-    at = home
-    for _ in range(reach):
-        way = _way_in(lines, at, key)
-        if way >= 0:
-            return at * WAYS + way
-        if not _is_full(lines, at):
-            return -1
-        at = at + 1 if at + 1 < lines.shape[0] else 0
-    return -1
-
-
-@inlined
-def _count_hit(lines: Lines, slot: int) -> None:
-    at, shift = slot // WAYS, np.uint64(8 * (slot % WAYS))
-    if (lines[at, WAYS] >> shift) & _BYTE < _COUNT_MAX:
-        lines[at, WAYS] += np.uint64(1) << shift
-
-
-@inlined
-def _empty_way(lines: Lines, at: int) -> int:
-    for way in range(WAYS):
-        if (lines[at, WAYS] >> np.uint64(8 * way)) & _BYTE == 0:
-            return way
-    return -1
-
-
-@inlined
-def _victim_way(lines: Lines, at: int) -> int:
-    """Turn the hand until it meets a counter of zero: at most 7 rounds of 7."""
-    counters = lines[at, WAYS]
-    way = _signed(counters >> _HAND)
-    while (counters >> np.uint64(8 * way)) & _BYTE > np.uint64(1):
-        counters -= np.uint64(1) << np.uint64(8 * way)
-        way = way + 1 if way + 1 < WAYS else 0
-    after = way + 1 if way + 1 < WAYS else 0
-    lines[at, WAYS] = (counters & ~(_BYTE << _HAND)) | (np.uint64(after) << _HAND)
-    return way
-
-
-@inlined
-def _claim(lines: Lines, home: int, key: np.uint64, reach: int) -> tuple[int, int]:
-    """The slot a new key gets, and 1 if that slot was empty."""
-    at = home
-    for _ in range(reach):
-        way = _empty_way(lines, at)
-        if way >= 0:
-            lines[at, WAYS] |= np.uint64(1) << np.uint64(8 * way)
-            lines[at, way] = key
-            return at * WAYS + way, 1
-        at = at + 1 if at + 1 < lines.shape[0] else 0
-    way = _victim_way(lines, home)
-    lines[home, way] = key
-    return home * WAYS + way, 0
+def _find(lines: Lines, home: int, key: np.uint64, reach: int) -> tuple[int, np.uint64]:
+    """The slot of a key, or -1, and the version its set had before; notes the hit."""
+    at, line = home, line_of(lines, home)
+    version, way, passed = version_of(line), way_of(line, key), 1
+    while way == WAYS and passed < reach and lines[at, WAYS - 1] != EMPTY:
+        at = set_after(at, lines.shape[0])
+        line = line_of(lines, at)
+        version, way = version_of(line), way_of(line, key)
+        passed += 1
+    if way < WAYS and is_key(key):
+        touch(line, way)
+        return at * WAYS + way, version
+    return -1, version
 
 
 @kernel(
-    "int64(uint64[:, ::1], uint8[:, ::1], int64, Array(uint64, 1, 'C', readonly=True),"
-    " uint8[:, ::1], boolean[::1])"
+    "UniTuple(int64, 2)(uint64[:, ::1], uint8[:, ::1], int64,"
+    " Array(uint64, 1, 'C', readonly=True), uint8[:, ::1], boolean[::1])"
 )
-def get_rows(lines: Lines, rows: Rows, reach: int, keys: Keys, out: Rows, missing: Mask) -> int:
-    """Copy the rows of cached keys to `out`, mark the others; returns how many are missing."""
-    sets, row_bytes = lines.shape[0], np.uint64(rows.shape[1])
+def get_rows(
+    lines: Lines, rows: Rows, reach: int, keys: Keys, out: Rows, missing: Mask
+) -> tuple[int, int]:
+    """Copy the rows of held keys to `out`, mark the others.
+
+    Every key passes three stations, each of which asks the memory for what the next one reads. At
+    any time keys are between all of them, so that the memory is never waited for, nor idle.
+
+    Returns:
+        How many are missing, and how many of these only because a writer was at their set.
+    """
+    sets, row_bytes = lines.shape[0], rows.shape[1]
     if sets == 0:
         missing[:] = True
-        return keys.size
-    line_base, row_base = np.uint64(lines.ctypes.data), np.uint64(rows.ctypes.data)
-    out_base = np.uint64(out.ctypes.data)
-    slots = np.empty(CHUNK, dtype=np.int64)
-    missing_count = 0
-    for start in range(0, keys.size, CHUNK):
-        count = min(CHUNK, keys.size - start)
-        for i in range(count):
-            slots[i] = _home(keys[start + i], sets)
-            prefetch(line_base + np.uint64(slots[i]) * np.uint64(LINE_BYTES))
-        for i in range(count):
-            slots[i] = _slot_of(lines, slots[i], keys[start + i], reach)
-            missing[start + i] = slots[i] < 0
-            if slots[i] < 0:
-                missing_count += 1
-                continue
-            _count_hit(lines, slots[i])
-            prefetch(row_base + np.uint64(slots[i]) * row_bytes)
-            prefetch(row_base + np.uint64(slots[i] + 1) * row_bytes - np.uint64(1))
-        for i in range(count):
-            if slots[i] >= 0:
-                source = row_base + np.uint64(slots[i]) * row_bytes
-                copy_bytes(out_base + np.uint64(start + i) * row_bytes, source, row_bytes)
-    return missing_count
+        return keys.size, 0
+    slots, versions = np.empty(_RING, dtype=np.int64), np.empty(_RING, dtype=np.uint64)
+    missing_count = conflicts = 0
+    for i in range(keys.size + _RING):
+        done = i - _RING
+        if done >= 0:
+            slot = slots[done % _RING]
+            is_held = slot >= 0
+            if is_held:
+                _copy_row(_row_at(out, done), _row_at(rows, slot), row_bytes)
+                is_held = is_unchanged(line_of(lines, slot // WAYS), versions[done % _RING])
+                conflicts += not is_held
+            missing[done] = not is_held
+            missing_count += not is_held
+        found = i - LEAD
+        if 0 <= found < keys.size:
+            slot, version = _find(lines, slots[found % _RING], keys[found], reach)
+            slots[found % _RING], versions[found % _RING] = slot, version
+            if slot >= 0:
+                _ask_for_row(_row_at(rows, slot), row_bytes)
+        if i < keys.size:
+            home = home_of(mix(keys[i]), sets)
+            slots[i % _RING] = home
+            _ask_for_lines(lines, home)
+    return missing_count, conflicts
+
+
+@inlined
+def _claim(lines: Lines, slot: int, key: np.uint64) -> None:
+    """Put a key into a slot, whatever it held; its set is being changed until `_publish`."""
+    line = line_of(lines, slot // WAYS)
+    if not is_changing(line):
+        begin_change(line)
+    lines[slot // WAYS, slot % WAYS] = key
+
+
+@inlined
+def _publish(lines: Lines, rows: Rows, slots: Slots, new_rows: Rows, start: int) -> None:
+    """Copy the rows from `start` on into the slots their keys claimed (-1 for none).
+
+    Each slot is in some other cache line, which the memory was asked for when it was claimed.
+    """
+    for i in range(slots.size):
+        if slots[i] >= 0:
+            _copy_row(_row_at(rows, slots[i]), _row_at(new_rows, start + i), rows.shape[1])
+    for i in range(slots.size):
+        line = line_of(lines, max(slots[i], 0) // WAYS)
+        if slots[i] >= 0 and is_changing(line):
+            end_change(line)
 
 
 @kernel(
-    "int64(uint64[:, ::1], uint8[:, ::1], int64, Array(uint64, 1, 'C', readonly=True),"
-    " Array(uint8, 2, 'C', readonly=True))"
+    "int64(uint64[:, ::1], uint8[:, ::1], uint16[:, ::1], float32[:, ::1], int64,"
+    " Array(uint64, 1, 'C', readonly=True), Array(uint8, 2, 'C', readonly=True))"
 )
-def put_rows(lines: Lines, rows: Rows, reach: int, keys: Keys, new_rows: Rows) -> int:
-    """Cache rows, evicting where all sets in reach are full; returns by how many rows it grew."""
-    sets, row_bytes = lines.shape[0], np.uint64(rows.shape[1])
+def put_rows(
+    lines: Lines,
+    rows: Rows,
+    histories: Histories,
+    odds: Odds,
+    reach: int,
+    keys: Keys,
+    new_rows: Rows,
+) -> int:
+    """Insert rows that were missing, where there is room or one worth less; returns the growth."""
+    sets, is_cache, grown = lines.shape[0], histories.shape[0] > 0, 0
     if sets == 0:
         return 0
-    row_base, source_base = np.uint64(rows.ctypes.data), np.uint64(new_rows.ctypes.data)
-    grown = 0
-    for i in range(keys.size):
-        home = _home(keys[i], sets)
-        slot = _slot_of(lines, home, keys[i], reach)
-        if slot < 0:
-            slot, was_empty = _claim(lines, home, keys[i], reach)
-            grown += was_empty
-        target = row_base + np.uint64(slot) * row_bytes
-        copy_bytes(target, source_base + np.uint64(i) * row_bytes, row_bytes)
+    slots = np.empty(LEAD, dtype=np.int64)
+    for start in range(0, keys.size, LEAD):
+        count = min(LEAD, keys.size - start)
+        for i in range(count):
+            home = home_of(mix(keys[start + i]), sets)
+            _ask_for_lines(lines, home)
+            if is_cache:
+                ask_for_histories(histories, home)
+        for i in range(count):
+            key, home = keys[start + i], home_of(mix(keys[start + i]), sets)
+            slot = slot_of(lines, home, key, reach)
+            if slot < 0 and is_key(key):
+                if is_cache:
+                    slot = admit(lines, histories, odds, key)
+                else:
+                    slot = free_slot(lines, home, reach)
+                grown += slot >= 0 and not is_key(lines[slot // WAYS, slot % WAYS])
+            slots[i] = slot
+            if slot >= 0:
+                _claim(lines, slot, key)
+                _ask_for_row(_row_at(rows, slot), rows.shape[1])
+        _publish(lines, rows, slots[:count], new_rows, start)
     return grown
+
+
+@kernel(
+    "UniTuple(int64, 2)(uint64[:, ::1], uint8[:, ::1], int64, boolean,"
+    " Array(uint64, 1, 'C', readonly=True), Array(uint8, 2, 'C', readonly=True))"
+)
+def replace_rows(
+    lines: Lines, rows: Rows, reach: int, is_whole: bool, keys: Keys, new_rows: Rows
+) -> tuple[int, int]:
+    """Overwrite held rows; a whole table takes the others too.
+
+    Returns:
+        How many of these rows are held now, and by how many the table grew.
+    """
+    sets, held, grown = lines.shape[0], 0, 0
+    if sets == 0:
+        return 0, 0
+    slots = np.empty(1, dtype=np.int64)
+    for i in range(keys.size):
+        home = home_of(mix(keys[i]), sets)
+        slot = slot_of(lines, home, keys[i], reach)
+        if slot < 0 and is_whole and is_key(keys[i]):
+            slot = free_slot(lines, home, reach)
+            grown += slot >= 0
+        if slot >= 0:
+            _claim(lines, slot, keys[i])
+            slots[0] = slot
+            _publish(lines, rows, slots, new_rows, i)
+            held += 1
+    return held, grown
+
+
+@kernel("int64(uint64[:, ::1], uint16[:, ::1], int64, Array(uint64, 1, 'C', readonly=True))")
+def forget_rows(lines: Lines, histories: Histories, reach: int, keys: Keys) -> int:
+    """Let go of keys; returns how many were held."""
+    sets, held = lines.shape[0], 0
+    if sets == 0:
+        return 0
+    for i in range(keys.size):
+        slot = slot_of(lines, home_of(mix(keys[i]), sets), keys[i], reach)
+        if slot >= 0:
+            at, way = slot // WAYS, slot % WAYS
+            begin_change(line_of(lines, at))
+            lines[at, way] = VACATED
+            end_change(line_of(lines, at))
+            if histories.shape[0]:
+                histories[at, way] = 0
+            held += 1
+    return held

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sedp.storage.budget import NOTHING, divide
-from sedp.storage.ram_kernels import LINE_BYTES, WAYS
+from sedp.storage.ram_line import LINE_BYTES, WAYS
 from sedp.storage.ram_tier import bytes_per_set
 
 tables = st.lists(st.tuples(st.integers(0, 10**9), st.sampled_from([4, 8, 68, 32768])), max_size=9)
@@ -16,9 +16,9 @@ tables = st.lists(st.tuples(st.integers(0, 10**9), st.sampled_from([4, 8, 68, 32
 def test_shares_fit_the_budget(ram_bytes: int, sizes: list[tuple[int, int]]) -> None:
     shares = divide(ram_bytes, sizes)
     taken = sum(
-        share.row_sets * bytes_per_set(row_bytes)
+        share.row_sets * bytes_per_set(row_bytes, share.is_whole)
         + share.absent_sets * bytes_per_set(0)
-        + (0 if share == NOTHING else 4 * LINE_BYTES)
+        + (0 if share == NOTHING else 5 * LINE_BYTES)
         for share, (_, row_bytes) in zip(shares, sizes, strict=True)
     )
     assert taken <= ram_bytes
@@ -42,7 +42,7 @@ def test_small_tables_are_whole_and_the_large_one_takes_the_rest() -> None:
     large, *small = divide(1 << 20, sizes)
     assert [share.is_whole for share in (large, *small)] == [False, True, True]
     taken = sum(
-        share.row_sets * bytes_per_set(row_bytes)
+        share.row_sets * bytes_per_set(row_bytes, share.is_whole)
         for share, (_, row_bytes) in zip(small, sizes[1:], strict=True)
     )
     assert large.row_sets * bytes_per_set(64) > ((1 << 20) - taken) * 6 // 8

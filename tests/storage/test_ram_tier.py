@@ -1,4 +1,4 @@
-"""The RAM tier gives back what was put, forgets only by eviction, and evicts as it says it does."""
+"""The RAM tier gives back what was put last, and nothing that was replaced or forgotten."""
 
 from __future__ import annotations
 
@@ -8,119 +8,232 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sedp.storage import ram_tier
 from sedp.storage.keys import combine
-from sedp.storage.ram_kernels import WAYS, get_rows, put_rows
-from sedp.storage.ram_tier import RESIDENT_REACH, RamTier
-from tests.storage.tables import Keys, ask, some_keys
+from sedp.storage.ram_line import EMPTY, VACATED, WAYS
+from sedp.storage.ram_tier import CACHE_REACH, RESIDENT_REACH, RamTier, bytes_per_set
+from sedp.storage.recent_changes import RECENT_KEYS, RecentChanges
+from tests.storage.tables import Keys, ask, keys_of, some_keys
+
+steps = st.tuples(
+    st.sampled_from(["put", "replace", "forget", "clear", "ask", "ask"]),
+    st.lists(st.integers(0, 40), max_size=30),
+)
 
 
-class Twin:
-    """The set-associative table in plain Python: sets of `[key, counter]` and a hand."""
-
-    def __init__(self, sets: int, reach: int) -> None:
-        self.reach = reach
-        self.sets: list[list[list[int]]] = [[] for _ in range(sets)]
-        self.hands = [0] * sets
-
-    def home(self, key: int) -> int:
-        mask = (1 << 64) - 1
-        word = (key ^ (key >> 30)) * 0xBF58476D1CE4E5B9 & mask
-        word = (word ^ (word >> 27)) * 0x94D049BB133111EB & mask
-        return ((word ^ (word >> 31)) >> 32) * len(self.sets) >> 32
-
-    def within_reach(self, key: int) -> list[int]:
-        return [(self.home(key) + step) % len(self.sets) for step in range(self.reach)]
-
-    def find(self, key: int) -> list[int] | None:
-        for at in self.within_reach(key):
-            for entry in self.sets[at]:
-                if entry[0] == key:
-                    return entry
-            if len(self.sets[at]) < WAYS:
-                return None
-        return None
-
-    def get(self, key: int) -> bool:
-        entry = self.find(key)
-        if entry is not None:
-            entry[1] = min(entry[1] + 1, 7)
-        return entry is not None
-
-    def put(self, key: int) -> None:
-        if self.find(key) is not None:
-            return
-        for at in self.within_reach(key):
-            if len(self.sets[at]) < WAYS:
-                self.sets[at].append([key, 0])
-                return
-        home = self.home(key)
-        while self.sets[home][self.hands[home]][1] > 0:
-            self.sets[home][self.hands[home]][1] -= 1
-            self.hands[home] = (self.hands[home] + 1) % WAYS
-        self.sets[home][self.hands[home]] = [key, 0]
-        self.hands[home] = (self.hands[home] + 1) % WAYS
+def row_of(keys: Keys, version: int = 0) -> NDArray[np.uint8]:
+    return np.stack([keys, ~keys + np.uint64(version)], axis=1).view(np.uint8)
 
 
-def row_of(keys: Keys) -> NDArray[np.uint8]:
-    return np.stack([keys, ~keys], axis=1).view(np.uint8)
+def whole_tier(keys: Keys, sets: int = 2) -> RamTier:
+    """Resident."""
+    tier = RamTier("ram", 16, sets, RESIDENT_REACH)
+    tier.put_many(keys, row_of(keys))
+    assert tier.settle(len(keys))
+    return tier
 
 
 @settings(max_examples=60)
-@given(
-    st.integers(1, 6),
-    st.sampled_from([1, 2, 3, 16]),
-    st.lists(st.lists(st.integers(0, 60), max_size=70), max_size=12),
-)
-def test_kernels_equal_their_twin(sets: int, reach: int, batches: list[list[int]]) -> None:
-    lines, rows = np.zeros((sets, 8), np.uint64), np.zeros((sets * WAYS, 16), np.uint8)
-    twin = Twin(sets, reach)
-    for batch in batches:
-        keys = np.array(batch, np.uint64)
-        out, missing = np.zeros((len(keys), 16), np.uint8), np.zeros(len(keys), np.bool_)
-        count = get_rows(lines, rows, reach, keys, out, missing)
-        hits = [twin.get(key) for key in batch]
-        assert missing.tolist() == [not hit for hit in hits]
-        assert count == hits.count(False)
-        assert (out[~missing] == row_of(keys)[~missing]).all()
-        before = sum(map(len, twin.sets))
-        grown = put_rows(lines, rows, reach, keys, row_of(keys))
-        for key in batch:
-            twin.put(key)
-        assert grown == sum(map(len, twin.sets)) - before
+@given(st.integers(1, 9), st.sampled_from([CACHE_REACH, RESIDENT_REACH]), st.lists(steps))
+def test_rows_are_those_of_a_dict(sets: int, reach: int, done: list[tuple[str, list[int]]]) -> None:
+    """A cache may lack what the dict has; a whole tier may only where it is too small."""
+    tier, model = RamTier("ram", 16, sets, reach), dict[int, int]()
+    has_room = reach == RESIDENT_REACH and sets * WAYS > 41
+    for version, (what, numbers) in enumerate(done):
+        keys = np.array(numbers, np.uint64)
+        if what == "put":
+            tier.put_many(keys, row_of(keys, version))
+            model |= dict.fromkeys(numbers, version)
+        elif what == "replace":
+            held = tier.replace_many(keys, row_of(keys, version))
+            assert held == len(keys) or not has_room
+            model |= dict.fromkeys(numbers, version)
+        elif what == "forget":
+            tier.forget(keys)
+            for number in numbers:
+                model.pop(number, None)
+        elif what == "clear":
+            tier.clear()
+            model.clear()
+        rows, missing = ask(tier, keys, 16)
+        for i in np.flatnonzero(~missing):
+            assert (rows[i] == row_of(keys[i : i + 1], model[numbers[i]])[0]).all()
+        if has_room:
+            assert missing.tolist() == [number not in model for number in numbers]
+            assert tier.statistics().rows == len(model)
 
 
 def test_all_rows_stay_at_two_places_a_row_and_long_reach() -> None:
     keys = combine([np.arange(100_000)], 1)
-    tier = RamTier("ram", 16, 100_000 * 2 // WAYS, RESIDENT_REACH)
-    tier.put_many(keys, row_of(keys))
-    assert tier.settle(len(keys))
+    tier = whole_tier(keys, 100_000 * 2 // WAYS)
     rows, missing = ask(tier, keys, 16)
     assert not missing.any()
     assert (rows == row_of(keys)).all()
 
 
-def test_tier_that_evicted_a_row_is_not_resident() -> None:
+def test_tier_that_lacks_a_row_is_not_resident() -> None:
     keys = some_keys(15)
-    tier = RamTier("ram", 16, 2, RESIDENT_REACH)
-    tier.put_many(keys[:14], row_of(keys[:14]))
-    assert tier.settle(14)
+    tier = whole_tier(keys[:14])
     assert not tier.settle(15)
     tier.put_many(keys, row_of(keys))
     assert not tier.settle(15)
+    assert not ask(tier, keys[:14], 16)[1].any()
 
 
-def test_resident_tier_keeps_its_rows_until_resized() -> None:
-    keys, others = some_keys(14), some_keys(50, seed=2)
-    tier = RamTier("ram", 16, 2)
-    tier.put_many(keys, row_of(keys))
-    assert tier.settle(14)
+def test_resident_tier_takes_no_rows_from_below_and_is_so_until_resized() -> None:
+    keys, others = some_keys(13), some_keys(50, seed=2)
+    tier = whole_tier(keys)
     tier.put_many(others, row_of(others))
-    assert not ask(tier, keys, 16)[1].any()
-    tier.resize(3)
+    assert ask(tier, others, 16)[1].all()
+    tier.resize(3, RESIDENT_REACH)
     assert not tier.is_resident
 
 
-@pytest.mark.parametrize("row_bytes", [0, 4, 36, 68, 4096])
+def test_resident_tier_takes_new_rows_and_stays_resident() -> None:
+    keys = some_keys(14)
+    tier = whole_tier(keys[:10])
+    assert tier.replace_many(keys[5:], row_of(keys[5:], 1)) == 9
+    assert tier.is_resident
+    rows, missing = ask(tier, keys, 16)
+    assert not missing.any()
+    assert (rows[5:] == row_of(keys[5:], 1)).all()
+    assert tier.statistics().rows == 14
+
+
+def test_resident_tier_without_room_for_a_new_row_is_resident_no_longer() -> None:
+    keys = some_keys(15)
+    tier = whole_tier(keys[:14])
+    assert tier.replace_many(keys, row_of(keys)) == 14
+    assert not tier.is_resident
+
+
+def test_cache_replaces_only_what_it_holds() -> None:
+    keys = some_keys(10)
+    tier = RamTier("ram", 16, 10)
+    tier.put_many(keys[:4], row_of(keys[:4]))
+    assert tier.replace_many(keys, row_of(keys, 1)) == 4
+    rows, missing = ask(tier, keys, 16)
+    assert missing.tolist() == [False] * 4 + [True] * 6
+    assert (rows[:4] == row_of(keys[:4], 1)).all()
+
+
+def test_forgotten_key_is_missing_and_can_be_put_again() -> None:
+    keys = some_keys(50)
+    tier = RamTier("ram", 16, 4)
+    tier.put_many(keys, row_of(keys))
+    held = keys[~ask(tier, keys, 16)[1]]
+    assert tier.forget(keys) == len(held)
+    assert ask(tier, keys, 16)[1].all()
+    assert tier.statistics().rows == 0
+    tier.put_many(held[:5], row_of(held[:5], 1))
+    rows, missing = ask(tier, held[:5], 16)
+    assert not missing.any()
+    assert (rows == row_of(held[:5], 1)).all()
+
+
+def test_keys_in_their_second_set_are_found_after_the_first_forgot_some() -> None:
+    keys = some_keys(14)
+    tier = RamTier("ram", 16, 2)
+    tier.put_many(keys, row_of(keys))
+    tier.forget(keys[::2].copy())
+    assert not ask(tier, keys[1::2].copy(), 16)[1].any()
+
+
+@pytest.mark.parametrize("mark", [EMPTY, VACATED])
+def test_the_two_keys_that_are_marks_are_never_held(mark: np.uint64) -> None:
+    keys = np.array([mark, 5], np.uint64)
+    for reach in (CACHE_REACH, RESIDENT_REACH):
+        tier = RamTier("ram", 16, 3, reach)
+        tier.put_many(keys, row_of(keys))
+        tier.forget(keys_of(5))
+        tier.put_many(keys, row_of(keys))
+        assert tier.replace_many(keys, row_of(keys)) == 1
+        assert ask(tier, keys, 16)[1].tolist() == [True, False]
+        assert not tier.settle(2)
+
+
+def test_row_read_below_before_it_was_replaced_is_not_taken() -> None:
+    keys, tier = some_keys(10), RamTier("ram", 16, 10)
+    since = tier.moment()
+    tier.replace_many(keys[:3], row_of(keys[:3], 1))
+    tier.forget(keys[3:5])
+    tier.put_many(keys, row_of(keys), since)
+    assert ask(tier, keys, 16)[1].tolist() == [True] * 5 + [False] * 5
+    tier.put_many(keys, row_of(keys), tier.moment())
+    assert not ask(tier, keys, 16)[1].any()
+
+
+def test_nothing_read_below_before_a_clearing_is_taken() -> None:
+    keys, tier = some_keys(10), RamTier("ram", 16, 10)
+    tier.put_many(keys, row_of(keys))
+    since = tier.moment()
+    tier.clear()
+    tier.put_many(keys, row_of(keys), since)
+    assert ask(tier, keys, 16)[1].all()
+    assert tier.statistics().rows == 0
+
+
+def test_nothing_is_taken_when_more_changed_than_is_remembered() -> None:
+    keys, tier = some_keys(10), RamTier("ram", 16, 10)
+    since, others = tier.moment(), some_keys(RECENT_KEYS, seed=5)
+    tier.forget(others)
+    tier.put_many(keys[:5], row_of(keys[:5]), since)
+    assert not ask(tier, keys[:5], 16)[1].any()
+    tier.forget(others[:1])
+    tier.put_many(keys[5:], row_of(keys[5:]), since)
+    assert ask(tier, keys[5:], 16)[1].all()
+
+
+def test_tiers_that_share_changes_share_moments() -> None:
+    changes, keys = RecentChanges(), some_keys(4)
+    rows, absent = (RamTier(name, 0, 10, changes=changes) for name in ("ram", "absent"))
+    since = rows.moment()
+    rows.replace_many(keys[:2], np.empty((2, 0), np.uint8))
+    absent.put_many(keys, np.empty((4, 0), np.uint8), since)
+    assert ask(absent, keys, 0)[1].tolist() == [True, True, False, False]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.lists(st.integers(0, 99), max_size=40), max_size=30), st.data())
+def test_changes_since_are_those_of_a_list(parts: list[list[int]], data: st.DataObject) -> None:
+    changes, keys = RecentChanges(), np.arange(100, dtype=np.uint64)
+    changes.add(np.full(RECENT_KEYS - 300, 100, np.uint64))  # so that the ring comes round
+    start = data.draw(st.integers(0, len(parts)))
+    counts = [changes.count]
+    for part in parts:
+        changes.add(np.array(part, np.uint64))
+        counts.append(changes.count)
+    since = {key for part in parts[start:] for key in part}
+    assert np.flatnonzero(changes.mask_since(counts[start], keys)).tolist() == sorted(since)
+
+
+def test_answer_is_not_final_if_residence_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = some_keys(10)
+    tier = whole_tier(keys)
+    get_rows = ram_tier.get_rows
+
+    def interrupted(*args: object) -> tuple[int, int]:
+        tier.forget(keys[:1])
+        counts: tuple[int, int] = get_rows(*args)
+        return counts
+
+    out, missing = np.empty((10, 16), np.uint8), np.empty(10, np.bool_)
+    assert tier.answer(keys, out, missing) == (0, True)
+    monkeypatch.setattr(ram_tier, "get_rows", interrupted)
+    assert tier.answer(keys, out, missing) == (1, False)
+
+
+def test_row_that_is_being_written_is_missing_and_not_for_good() -> None:
+    keys = some_keys(10)
+    tier = whole_tier(keys)
+    out, missing = np.empty((10, 16), np.uint8), np.empty(10, np.bool_)
+    tier._state.lines[:, WAYS] += np.uint64(1 << 8)
+    assert tier.answer(keys, out, missing) == (10, False)
+    tier._state.lines[:, WAYS] += np.uint64(1 << 8)
+    assert tier.answer(keys, out, missing) == (0, True)
+
+
+@pytest.mark.parametrize("row_bytes", [0, 4, 36, 64, 68, 128, 200, 4096])
 def test_rows_of_any_width_come_back(row_bytes: int) -> None:
     keys = some_keys(500)
     rng = np.random.default_rng(1)
@@ -132,16 +245,15 @@ def test_rows_of_any_width_come_back(row_bytes: int) -> None:
     assert (back == rows).all()
 
 
-def test_rows_in_use_outlive_a_scan_of_others() -> None:
-    hot, cold = some_keys(200, seed=1), some_keys(20_000, seed=2)
-    tier = RamTier("ram", 16, 100)
-    tier.put_many(hot, row_of(hot))
-    for start in range(0, len(cold), 200):
-        ask(tier, hot, 16)
-        part = cold[start : start + 200]
-        tier.put_many(part, row_of(part))
-    _, missing = ask(tier, hot, 16)
-    assert np.count_nonzero(missing) < 20
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 31, 32, 33, 47, 48, 49])
+def test_batches_of_any_length_come_back(count: int) -> None:
+    keys, others = some_keys(count), some_keys(count, seed=3)
+    tier = RamTier("ram", 16, 200)
+    tier.put_many(keys, row_of(keys))
+    both = np.concatenate([keys, others])
+    rows, missing = ask(tier, both, 16)
+    assert missing.tolist() == [False] * count + [True] * count
+    assert (rows[:count] == row_of(keys)).all()
 
 
 def test_later_row_of_a_key_replaces_the_earlier() -> None:
@@ -153,30 +265,25 @@ def test_later_row_of_a_key_replaces_the_earlier() -> None:
     assert tier.statistics().rows == 1
 
 
-def test_key_zero_is_a_key_like_others() -> None:
-    tier, zero = RamTier("ram", 16, 3), np.zeros(1, np.uint64)
-    assert ask(tier, zero, 16)[1].all()
-    tier.put_many(zero, row_of(zero))
-    assert not ask(tier, zero, 16)[1].any()
-
-
 def test_tier_of_no_sets_holds_nothing() -> None:
     tier, keys = RamTier("ram", 16), some_keys(10)
     tier.put_many(keys, row_of(keys))
+    assert tier.replace_many(keys, row_of(keys)) == tier.forget(keys) == 0
     assert ask(tier, keys, 16)[1].all()
     assert tier.statistics().bytes == 0
 
 
-def test_resize_keeps_counts_and_the_same_size_keeps_rows() -> None:
-    tier, keys = RamTier("ram", 16, 20), some_keys(10)
+@pytest.mark.parametrize("reach", [CACHE_REACH, RESIDENT_REACH])
+def test_resize_keeps_counts_and_the_same_size_keeps_rows(reach: int) -> None:
+    tier, keys = RamTier("ram", 16, 20, reach), some_keys(10)
     tier.put_many(keys, row_of(keys))
-    tier.resize(20)
+    tier.resize(20, reach)
     assert not ask(tier, keys, 16)[1].any()
-    tier.resize(21)
+    tier.resize(21, reach)
     assert ask(tier, keys, 16)[1].all()
     statistics = tier.statistics()
     assert (statistics.lookups, statistics.hits, statistics.rows) == (20, 10, 0)
-    assert statistics.bytes == 21 * (64 + 7 * 16)
+    assert statistics.bytes == 21 * bytes_per_set(16, is_whole=reach == RESIDENT_REACH)
 
 
 def test_keys_must_be_uint64_for_the_compiled_loop() -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage.ram_tier import RamTier
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import TableSpec
-from tests.storage.tables import ask, look_up, make_rows, some_keys
+from sedp.storage.table_spec import TableSpec
+from tests.storage.tables import look_up, make_rows, some_keys
 from tests.storage.threads import THREADS, run_in_threads
 
 SPEC = TableSpec("user", 9, "int32", default=(-1,) * 9)
@@ -63,10 +60,11 @@ def test_right_rows_while_versions_change(store: ParameterStore) -> None:
             return
         while not published.is_set():
             table, keys = store.table("user"), rng.choice(KEYS, 300)
-            with suppress(StoreError):  # two imports may have gone by since the line above
-                rows, _ = look_up(table, keys)
-                assert (rows == make_rows(SPEC, keys, table.spec.version)).all()
-                batches[seed] += 1
+            before = table.spec.version
+            rows, _ = look_up(table, keys)
+            answered = range(before, table.spec.version + 1)  # one of these, and one only
+            assert any((rows == make_rows(SPEC, keys, version)).all() for version in answered)
+            batches[seed] += 1
 
     run_in_threads(work)
     assert store.versions("user") == (4, 5)
@@ -74,35 +72,20 @@ def test_right_rows_while_versions_change(store: ParameterStore) -> None:
 
 
 @pytest.mark.slow
-def test_rows_are_never_torn_by_an_eviction() -> None:
-    tier, numbers = RamTier("ram", 4096, 1), np.arange(40, dtype=np.uint64)
-    rows = np.repeat(numbers.astype(np.uint8), 4096).reshape(40, 4096)
-
-    def work(seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        for _ in range(400):
-            keys = rng.integers(0, 40, 100, dtype=np.uint64)
-            found, missing = ask(tier, keys, 4096)
-            assert (found[~missing] == keys[~missing, np.newaxis]).all()
-            tier.put_many(keys, rows[keys])
-
-    run_in_threads(work)
-
-
-@pytest.mark.slow
 def test_close_waits_for_the_batches_under_way(tmp_path: Path) -> None:
     store = ParameterStore.open(tmp_path, ram_bytes=0, create=True)
     store.import_table(SPEC, [(KEYS[:10], make_rows(SPEC, KEYS[:10]))])
-    table = store.table("user")
+    table, started = store.table("user"), threading.Barrier(THREADS + 1, timeout=30)
 
     def look_up_for_ever() -> None:
+        look_up(table, KEYS)
+        started.wait()
         while True:
             look_up(table, KEYS)
 
     with ThreadPoolExecutor(THREADS) as pool:
         futures = [pool.submit(look_up_for_ever) for _ in range(THREADS)]
-        while store._truth._readers == 0:
-            os.sched_yield()
+        started.wait()
         store.close()
         for future in futures:
             assert isinstance(future.exception(), StoreError)
