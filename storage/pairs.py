@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
+from operator import is_not
+from typing import cast
 
 import numpy as np
 
@@ -55,8 +57,14 @@ def join_found(records: Sequence[bytes | None], record_bytes: int) -> tuple[Mask
 
     Lengths are looked at as in `join`.
     """
-    found = np.array([record is not None for record in records], dtype=np.bool_)
-    joined = b"".join(filter(None, records))
+    found = np.ones(len(records), dtype=np.bool_)
+    try:
+        joined = b"".join(cast("Sequence[bytes]", records))
+        if len(joined) == record_bytes * len(records):
+            return found, joined, 0
+    except TypeError:  # a None, told at no cost where all are there
+        found = np.fromiter(map(is_not, records, repeat(None)), np.bool_, len(records))
+        joined = b"".join(filter(None, records))
     count = int(np.count_nonzero(found))
     if len(joined) == record_bytes * count:
         return found, joined, 0

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from sedp.errors import CorruptionError
+from sedp.storage.bucket import keys_at, places_of
 from sedp.storage.catalogue import Entry
-from sedp.storage.pairs import join_found
-from sedp.storage.record_scan import check_pairs
+from sedp.storage.pairs import join_found, join_slices
+from sedp.storage.record_scan import RecordSlice, check_records
 from sedp.storage.rocksdb_database import RocksDatabase
 from sedp.storage.row_format import TRAILER_BYTES, unseal
-from sedp.storage.tier import ColdTier, Keys, Mask, Rows, TierStatistics
+from sedp.storage.tier import Keys, Mask, Rows, TierStatistics
 
 
-class RocksdbTier(ColdTier):
-    """Reads the version of `entry`."""
+class RocksdbTier:
+    """Reads the version of `entry`, whose rows are filed under the places of their keys."""
 
     def __init__(self, database: RocksDatabase, entry: Entry) -> None:
         self._database = database
@@ -27,9 +29,30 @@ class RocksdbTier(ColdTier):
         self._lookups = self._hits = self._corrupt = 0
 
     def get_many(self, keys: Keys, out: Rows, missing: Mask) -> int:
-        records = self._database.read(self._entry.name, keys)
-        found, joined, corrupt = join_found(records, self._record_bytes)
-        corrupt += unseal(keys, keys[found], joined, self._entry.seed, out, missing)
+        """Copy the rows of keys to where the caller wants them.
+
+        Args:
+            keys: uint64[n], repeats allowed; ascending is faster.
+            out: uint8[n, row_bytes]. Rows of missing keys keep what they held.
+            missing: bool[n], written in full.
+
+        Returns:
+            How many are missing, 0..n.
+
+        Raises:
+            CorruptionError: the truth is damaged.
+        """
+
+        def take(part: slice, records: list[bytes | None]) -> int:
+            found, joined, misshapen = join_found(records, self._record_bytes)
+            wanted = keys[part]
+            held = wanted[found]
+            return misshapen + unseal(
+                wanted, held, joined, self._entry.seed, out[part], missing[part]
+            )
+
+        places = places_of(keys, self._entry.spec.layout)
+        corrupt = sum(self._database.read_parts(self._entry.name, places, take))
         count = int(np.count_nonzero(missing))
         with self._lock:
             self._lookups += len(keys)
@@ -43,14 +66,42 @@ class RocksdbTier(ColdTier):
             )
         return count
 
-    def scan(self) -> Iterator[tuple[Keys, Rows]]:
-        pairs = self._database.scan(self._entry.name)
-        for part in check_pairs(pairs, self._entry.spec.row_bytes, self._entry.seed):
+    def read_records(self, keys: Keys) -> tuple[Keys, Rows]:
+        """Those of the distinct keys that have a record, and the records as they are stored."""
+        places = places_of(keys, self._entry.spec.layout)
+        records = self._database.read(self._entry.name, places)
+        found, joined, _ = join_found(records, self._record_bytes)
+        table = np.frombuffer(joined, dtype=np.uint8).reshape(-1, self._record_bytes)
+        return keys[found], table
+
+    def scan_records(self) -> Iterator[tuple[Keys, Keys, Rows]]:
+        """Places, keys and records of the version in the order of places, unchecked."""
+        for places, records, _ in self._slices():
+            yield places, keys_at(places, self._entry.spec.layout), records
+
+    def _slices(self) -> Iterator[tuple[Keys, Rows, int]]:
+        return join_slices(self._database.scan(self._entry.name), self._record_bytes)
+
+    def places_below(self, bound: int) -> int:
+        """How many places there are up to the last one taken under a bound."""
+        last = self._database.last_key(self._entry.name, bound)
+        return 0 if last is None else last + 1
+
+    def scan(self) -> Iterator[RecordSlice]:
+        """All rows that hold, in slices of a few thousand; ends early at a damaged block.
+
+        The version may not be dropped meanwhile.
+        """
+        for places, records, misshapen in self._slices():
+            keys = keys_at(places, self._entry.spec.layout)
+            part = check_records(keys, records, self._entry.seed)
+            part = replace(part, corrupt=part.corrupt + misshapen)
             with self._lock:
                 self._corrupt += part.corrupt
-            yield part.keys, part.rows
+            yield part
 
     def statistics(self) -> TierStatistics:
+        """A frozen snapshot."""
         size = self._database.bytes(self._entry.name)
         with self._lock:
             return TierStatistics(
