@@ -20,6 +20,8 @@ from sedp.storage.kernel import inlined, kernel
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio: keeps a run of zeros from staying zero
 FIRST = np.uint64(0xBF58476D1CE4E5B9)
 SECOND = np.uint64(0x94D049BB133111EB)
+_FIRST_INVERSE = np.uint64(pow(int(FIRST), -1, 1 << 64))
+_SECOND_INVERSE = np.uint64(pow(int(SECOND), -1, 1 << 64))
 
 
 @inlined
@@ -28,6 +30,32 @@ def mix(word: np.uint64) -> np.uint64:
     word = (word ^ (word >> np.uint64(30))) * FIRST
     word = (word ^ (word >> np.uint64(27))) * SECOND
     return word ^ (word >> np.uint64(31))
+
+
+@inlined
+def unmix(word: np.uint64) -> np.uint64:
+    """The word that `mix` makes this of."""
+    word = (word ^ (word >> np.uint64(31)) ^ (word >> np.uint64(62))) * _SECOND_INVERSE
+    word = (word ^ (word >> np.uint64(27)) ^ (word >> np.uint64(54))) * _FIRST_INVERSE
+    return word ^ (word >> np.uint64(30)) ^ (word >> np.uint64(60))
+
+
+@kernel("uint64[::1](Array(uint64, 1, 'C', readonly=True))")
+def mix_all(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Every key mixed, one to one."""
+    mixed = np.empty_like(keys)
+    for i in range(keys.size):
+        mixed[i] = mix(keys[i])
+    return mixed
+
+
+@kernel("uint64[::1](Array(uint64, 1, 'C', readonly=True))")
+def unmix_all(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The keys that `mix_all` makes these of."""
+    keys = np.empty_like(words)
+    for i in range(words.size):
+        keys[i] = unmix(words[i])
+    return keys
 
 
 @kernel("void(Array(int64, 1, 'C', readonly=True), uint64[::1])")

@@ -1,227 +1,275 @@
-"""The LMDB environment of the warm tier: mapped into memory, shared by a machine's processes.
+"""The warm tier's database: a named database of buckets a table version, and the update log.
 
-It holds copies only, and is rebuilt from RocksDB when it, or the mark that a version is complete,
-is not there. Never `writemap`: a full disk would then kill the process. Reads hold one transaction
-a batch and never keep it, so old pages are freed. One lock serialises them, which costs nothing
-(the work is done under the GIL) and keeps a resize or a drop from pulling the map from under one.
+A version is served from here once it is in `versions`, with the shape of its buckets. Look-ups read
+from a snapshot that all threads share; whoever changes something asks for the next one with
+`refresh`. What the audit of opening cannot see, in the pages of the buckets themselves, is put
+right before LMDB comes by: see `bucket_writer`.
 """
 
 from __future__ import annotations
 
-import logging
-import shutil
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lmdb
+import numpy as np
 
-from sedp.errors import StoreError
-from sedp.storage.pairs import KEY_BYTES, SLICE_ROWS, Pair, as_key_list
-from sedp.storage.tier import Keys
+from sedp.storage.bucket_writer import (
+    EPOCH,
+    FLOOR,
+    BucketWriter,
+    as_values,
+    bucket_keys,
+    mend_all,
+    read_number,
+)
+from sedp.storage.lmdb_environment import (
+    ANCHOR,
+    IS_KNOWN_FORMAT,
+    LOG,
+    MAP_BYTES,
+    VERSIONS,
+    Environment,
+    GoneError,
+)
+from sedp.storage.lmdb_snapshot import Snapshot
+from sedp.storage.tier import Rows
+from sedp.storage.update_log import ALL_CHANGED, Changes, collect
+from sedp.storage.warm_version import WarmVersion
 
-VERSIONS_MAX = 1024  # named databases in one environment: two versions of 512 tables
-_MAIN = ""  # holds the names of the others
-_MARKS = "complete"  # version → row count, as text; no version is called so
-_PAGE_BYTES = 4096
-_PAGE_HEADER_BYTES = 16
-_NODE_BYTES = 10 + KEY_BYTES  # header and pointer of a record, and its key
-_NODE_BYTES_MAX = 2038  # a larger record goes to pages of its own
-_SLACK_BYTES = 64 << 20  # free list, branch pages, and pages copied on write
-
-_log = logging.getLogger(__name__)
+_SCAN_BUCKETS = 1024
 
 
 class LmdbDatabase:
-    """The environment under `path`; a version is one named database in it.
+    """The database under `path`.
 
     Args:
         read_only: open beside the writer; `path` must exist.
+        map_bytes: most that the file may take.
 
     Raises:
         StoreError: it cannot be opened.
     """
 
-    def __init__(self, path: Path, *, read_only: bool) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, read_only: bool, map_bytes: int = MAP_BYTES) -> None:
+        self._environment = Environment(path, read_only=read_only, map_bytes=map_bytes)
         self._lock = threading.Lock()
-        self._handles: dict[str, Any] = {}
-        try:
-            self._environment = self._open(read_only)
-        except lmdb.Error as err:
-            raise StoreError(
-                f"warm tier {path} cannot be opened: {err}; one process may open a store once "
-                "(share it), and a damaged folder may be deleted while the store is closed"
-            ) from err
+        self._begin()
 
-    def _open(self, read_only: bool) -> Any:
-        try:
-            return self._open_environment(read_only)
-        except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as err:
-            if read_only:
-                raise
-            _log.warning("warm tier %s is damaged (%s): rebuilding it", self._path, err)
-            shutil.rmtree(self._path)
-            return self._open_environment(read_only)
+    def _begin(self) -> None:
+        self._snapshot: Snapshot | None = self._fresh_snapshot(None)
+        self._log_end = self.last_logged()
+        if not self._environment.read_only:
+            for name in self.versions():  # cannot be opened within a transaction that needs them
+                self._environment.handle(name)
 
-    def _open_environment(self, read_only: bool) -> Any:
-        environment = lmdb.open(
-            str(self._path),
-            map_size=0,  # as large as it already is; `reserve` grows it
-            readonly=read_only,
-            readahead=False,
-            max_dbs=VERSIONS_MAX + 1,
-        )
-        if not read_only:
-            environment.reader_check()  # free what killed processes were reading
-        self._handles[_MAIN] = environment.open_db(None)
-        self._handles[_MARKS] = environment.open_db(_MARKS.encode(), create=not read_only)
-        return environment
+    # Reading ----------------------------------------------------------------------------------
+
+    @property
+    def is_gone(self) -> bool:
+        """The file was shortened, replaced or deleted: nothing is served until `start_anew`."""
+        return self._environment.is_gone
 
     @contextmanager
-    def _reading(self, name: str) -> Iterator[Any]:
-        """A transaction on one named database, or None when that was dropped."""
+    def reading(self) -> Iterator[Snapshot | None]:
+        """The present snapshot; None when there is none any more, or its file is gone."""
         with self._lock:
-            if name not in self._handles:
-                yield None
-                return
-            try:
-                transaction = self._environment.begin(db=self._handles[name])
-            except lmdb.MapResizedError:  # by the writer, in another process
-                self._environment.set_mapsize(0)
-                transaction = self._environment.begin(db=self._handles[name])
-            with transaction:
-                yield transaction
-
-    @contextmanager
-    def _writing(self, name: str) -> Iterator[Any]:
-        """A transaction that is on disk when it ends."""
+            snapshot = self._snapshot
+            if snapshot is not None:
+                snapshot.hold()
         try:
-            with self._environment.begin(write=True, db=self._handles[name]) as transaction:
-                yield transaction
-        except lmdb.Error as err:
-            raise StoreError(
-                f"warm tier {self._path} cannot be written: {err}; free some disk, then try again"
-            ) from err
+            is_there = snapshot is not None and self._environment.is_there(snapshot.file_pages)
+            yield snapshot if is_there else None
+        finally:
+            if snapshot is not None:
+                snapshot.release()
 
-    def _handle(self, name: str, *, create: bool = False) -> Any:
+    def refresh(self, prepare: Callable[[int], None] | None = None) -> Changes:
+        """Take up what was committed since, here or by the writer in another process.
+
+        Args:
+            prepare: called with the floor before anything new is seen: the epoch up to which the
+                truth must be known, as rows changed until then may have left the warm tier.
+        """
         with self._lock:
-            if name not in self._handles:
-                if len(self._handles) >= VERSIONS_MAX:
-                    raise StoreError(
-                        f"store {self._path.parent} has {VERSIONS_MAX} table versions, which is "
-                        "the limit; divide its tables over two stores"
-                    )
-                self._handles[name] = self._environment.open_db(name.encode(), create=create)
-            return self._handles[name]
+            before = self._snapshot
+        try:
+            if before is None or self._environment.last_commit() == before.number:
+                return Changes()
+            fresh = self._fresh_snapshot(before)
+        except GoneError:
+            return Changes()
+        if prepare is not None:
+            prepare(fresh.floor)
+        with self._lock:
+            self._snapshot = fresh
+        since, self._log_end = self._log_end, self.last_logged()
+        before.release()
+        return self.logged_since(since)
+
+    def _fresh_snapshot(self, before: Snapshot | None) -> Snapshot:
+        handle = self._environment.handle(VERSIONS)
+        names = [] if IS_KNOWN_FORMAT else list(self.versions())
+        handles = {name: self._environment.handle(name) for name in names}  # before they are used
+        transaction = self._environment.begin()
+        snapshot = Snapshot(transaction, self._environment.base, self._environment.pages)
+        snapshot.floor = read_number(transaction.get(FLOOR, db=handle))
+        shapes = {name: version.shape for name, version in _versions(transaction, handle).items()}
+        if IS_KNOWN_FORMAT:
+            trees = {name: bytes(transaction.get(name.encode(), b"")) for name in shapes}
+            snapshot.fill(trees, shapes, before)
+        else:
+            snapshot.fill_slowly(handles, shapes)
+        return snapshot
+
+    def logged_since(self, number: int) -> Changes:
+        """What the log says after an entry."""
+        try:
+            with self._environment.reading(LOG) as transaction:
+                cursor = transaction.cursor()
+                if not cursor.set_range((number + 1).to_bytes(8, "big")):
+                    return Changes()
+                numbers, entries = zip(*cursor.iternext(), strict=True)
+        except GoneError:
+            return ALL_CHANGED
+        if int.from_bytes(numbers[0], "big") > number + 1:
+            return ALL_CHANGED
+        return collect(entries)
+
+    def last_logged(self) -> int:
+        """Number of the last entry; 0 before the first."""
+        try:
+            with self._environment.reading(LOG) as transaction:
+                cursor = transaction.cursor()
+                return int.from_bytes(cursor.key(), "big") if cursor.last() else 0
+        except GoneError:
+            return 0
+
+    def epoch(self) -> int:
+        """Up to which epoch of updates everything is in; 0 before the first."""
+        try:
+            with self._environment.reading(VERSIONS) as transaction:
+                return read_number(transaction.get(EPOCH))
+        except GoneError:
+            return 0
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Rows and bytes of a version; zeros if it is not served from here."""
+        version = self.versions().get(name)
+        return (0, 0) if version is None else (version.rows, version.shape.disk_bytes)
+
+    def versions(self) -> dict[str, WarmVersion]:
+        """Versions that are served from here."""
+        try:
+            with self._environment.reading() as transaction:
+                return _versions(transaction, self._environment.handle(VERSIONS))
+        except GoneError:
+            return {}
 
     def names(self) -> set[str]:
         """Versions held, whole or not."""
-        with self._reading(_MAIN) as transaction:
-            names = {name.decode() for name in transaction.cursor().iternext(values=False)}
-        return names - {_MARKS}
+        try:
+            with self._environment.reading() as transaction:
+                names = {name.decode() for name in transaction.cursor().iternext(values=False)}
+        except GoneError:
+            return set()
+        return names - {VERSIONS, LOG}
 
-    def complete(self) -> dict[str, int]:
-        """Versions held whole, with their row counts."""
-        with self._reading(_MARKS) as transaction:
-            return {name.decode(): int(count) for name, count in transaction.cursor()}
+    def values(self, name: str) -> Iterator[Rows]:
+        """All buckets of a version in order, uint8[m, value_bytes] at a time.
 
-    def attach(self, name: str) -> None:
-        """Make a version that is held readable by `read`."""
-        self._handle(name)
-
-    def read(self, name: str, keys: Keys) -> list[Pair]:
-        """Key and record of the keys held, in the order asked; none if `name` was dropped.
-
-        Raises:
-            lmdb.Error: the tree is damaged on the way to a key.
+        Ends early, without a word, at a damaged page.
         """
-        with self._reading(name) as transaction:
-            if transaction is None:
-                return []
+        start = b""
+        while True:
             try:
-                pairs: list[Pair] = transaction.cursor().getmulti(as_key_list(keys))
-            except lmdb.BadDbiError:  # dropped by the writer, in another process
-                return []
-            return pairs
+                with self._environment.reading(name) as transaction:
+                    cursor = transaction.cursor()
+                    found = cursor.set_range(start)
+                    pairs = list(islice(cursor, _SCAN_BUCKETS)) if found else []
+            except (lmdb.Error, GoneError):
+                return
+            if not pairs:
+                return
+            joined = b"".join(value for _, value in pairs)
+            yield np.frombuffer(joined, dtype=np.uint8).reshape(len(pairs), -1)
+            start = pairs[-1][0] + b"\0"
 
-    def scan(self, name: str) -> Iterator[Pair]:
-        """Every key and record, ascending; ends early, without a word, at a damaged page."""
-        after = b""
-        while pairs := self._slice(name, after):
-            yield from pairs
-            after = pairs[-1][0] + b"\0"
+    # Writing ----------------------------------------------------------------------------------
 
-    def _slice(self, name: str, start: bytes) -> list[Pair]:
-        with self._reading(name) as transaction:
-            if transaction is None:
-                return []
-            try:
-                cursor = transaction.cursor()
-                return list(islice(cursor, SLICE_ROWS)) if cursor.set_range(start) else []
-            except lmdb.Error:
-                return []
+    def append(self, name: str, first: int, values: Rows) -> None:
+        """Add buckets `first` and on, above those already there."""
+        handle = self._environment.handle(name, create=True)
+        keys = bucket_keys(np.arange(first, first + len(values), dtype=np.uint64))
+        with self._environment.writing() as transaction:
+            pairs = zip(keys, as_values(values), strict=True)
+            transaction.cursor(db=handle).putmulti(pairs, append=True)
 
-    def size(self, name: str) -> tuple[int, int]:
-        """Rows and bytes of a version; zeros if it was dropped."""
-        with self._reading(name) as transaction:
-            if transaction is None:
-                return 0, 0
-            try:
-                stat = transaction.stat(self._handles[name])
-            except lmdb.BadDbiError:  # dropped by the writer, in another process
-                return 0, 0
-        pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-        return stat["entries"], pages * stat["psize"]
-
-    def reserve(self, rows: int, record_bytes: int) -> None:
-        """Grow the map so that so many more records fit."""
-        more = rows * _bytes_on_pages(record_bytes) * 11 // 10 + _SLACK_BYTES
-        with self._lock:
-            info = self._environment.info()
-            used = (info["last_pgno"] + 1) * _PAGE_BYTES
-            if used + more > info["map_size"]:
-                self._environment.set_mapsize(used + more)
-
-    def append(self, name: str, pairs: Iterable[Pair]) -> int:
-        """Add keys and records, ascending and above those already there, in one transaction.
-
-        Returns how many they were.
-        """
-        self._handle(name, create=True)
-        with self._writing(name) as transaction:
-            _, added = transaction.cursor().putmulti(pairs, append=True)
-        return int(added)
-
-    def mark_complete(self, name: str, rows: int) -> None:
+    def publish(self, name: str, version: WarmVersion) -> None:
         """From now on, also after a restart, the version is served from here."""
-        self._handle(name, create=True)  # a table of no rows was never appended to
-        with self._writing(_MARKS) as transaction:
-            transaction.put(name.encode(), str(rows).encode())
+        self._environment.handle(name, create=True)
+        with self._environment.writing() as transaction:
+            handle = self._environment.handle(VERSIONS)
+            transaction.put(name.encode(), version.encode(), db=handle)
+
+    @contextmanager
+    def updating(self) -> Iterator[BucketWriter]:
+        """One commit of changes; none of them if this ends with an error."""
+        with self._environment.writing() as transaction:
+            yield BucketWriter(transaction, self._environment)
+
+    def check_readers(self) -> None:
+        """Free what processes that were killed were reading."""
+        with suppress(GoneError):
+            self._environment.check_readers()
 
     def drop(self, name: str) -> None:
         """Remove a version, whole or not."""
-        handle = self._handle(name, create=True)
-        with self._lock:
-            with self._writing(_MARKS) as transaction:
-                transaction.delete(name.encode())
-                transaction.drop(handle)
-            del self._handles[name]
+        handle = self._environment.handle(name, create=True)
+        with self._environment.writing() as transaction:
+            transaction.delete(name.encode(), db=self._environment.handle(VERSIONS))
+            if IS_KNOWN_FORMAT:
+                mend_all(transaction, self._environment, name)
+            transaction.drop(handle)
+        self._environment.forget(name)
+
+    # Ends -------------------------------------------------------------------------------------
+
+    def start_anew(self) -> None:
+        """After the batches being read, open what is there now: for the writer, an empty database.
+
+        Nothing that was known of the old one holds: every version must be looked for again. Not to
+        be called beside `refresh`.
+
+        Raises:
+            StoreError: it cannot be opened; then it stays gone.
+        """
+        self._end_snapshot()
+        self._environment.start_anew()
+        self._begin()
 
     def close(self) -> None:
-        """Unmap; waits for the batch being read."""
+        """Unmap, after the batches being read; what is in the file is on disk then."""
+        self._end_snapshot()
+        self._environment.close()
+
+    def _end_snapshot(self) -> None:
         with self._lock:
-            self._handles.clear()
-            self._environment.close()
+            snapshot, self._snapshot = self._snapshot, None
+        if snapshot is not None:
+            snapshot.release()
+            snapshot.closed.wait()
 
 
-def _bytes_on_pages(record_bytes: int) -> int:
-    """Bytes one record takes when pages are filled one after the other."""
-    node = _NODE_BYTES + record_bytes
-    if node <= _NODE_BYTES_MAX:
-        return _PAGE_BYTES // ((_PAGE_BYTES - _PAGE_HEADER_BYTES) // node)
-    pages = -(-(_PAGE_HEADER_BYTES + record_bytes) // _PAGE_BYTES)
-    return pages * _PAGE_BYTES + 2 * _NODE_BYTES
+def _versions(transaction: Any, handle: Any) -> dict[str, WarmVersion]:
+    pairs = ((bytes(name), bytes(data)) for name, data in transaction.cursor(db=handle))
+    found = {
+        name.decode(errors="replace"): WarmVersion.decode(data)
+        for name, data in pairs
+        if not name.startswith(ANCHOR) and transaction.get(name) is not None
+    }
+    return {name: version for name, version in found.items() if version is not None}

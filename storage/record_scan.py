@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,12 +27,18 @@ class RecordSlice:
     corrupt: int
 
 
+def check_records(keys: Keys, records: Rows, seed: int) -> RecordSlice:
+    """The rows of records, uint8[n, row_bytes + 8], sealed with `seed`."""
+    rows = np.empty((len(keys), records.shape[1] - TRAILER_BYTES), dtype=np.uint8)
+    missing = np.empty(len(keys), dtype=np.bool_)
+    damaged = unseal(keys, keys, records, seed, rows, missing)
+    if damaged:
+        keys, rows = keys[~missing], rows[~missing]
+    return RecordSlice(keys, rows, damaged)
+
+
 def check_pairs(pairs: Iterator[Pair], row_bytes: int, seed: int) -> Iterator[RecordSlice]:
     """Rows of the records, sealed with `seed`, that a cold tier's scan gives."""
     for keys, records, misshapen in join_slices(pairs, row_bytes + TRAILER_BYTES):
-        rows = np.empty((len(keys), row_bytes), dtype=np.uint8)
-        missing = np.empty(len(keys), dtype=np.bool_)
-        damaged = unseal(keys, keys, records, seed, rows, missing)
-        if damaged:
-            keys, rows = keys[~missing], rows[~missing]
-        yield RecordSlice(keys, rows, damaged + misshapen)
+        part = check_records(keys, records, seed)
+        yield replace(part, corrupt=part.corrupt + misshapen)
