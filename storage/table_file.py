@@ -1,11 +1,12 @@
 """What an import takes from a file: keys and rows in chunks, in the types the store wants.
 
-Numbers are converted where nothing changes but by rounding a float; all else is refused.
+Numbers are converted where nothing changes but by rounding a float; all else is refused. A file
+gives its rows in one order each time, so an import that was cut off goes on at the row it reached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,29 +15,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.table import DTYPES
+from sedp.storage.table_spec import DTYPES
 from sedp.storage.tier import Keys
 
-CHUNK_ROWS = 1 << 18
+CHUNK_BYTES = 16 << 20
+
+Chunk = tuple[Keys, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A file opened for reading once.
+    """A file to make a table of; open only while its chunks are taken.
 
     Args:
         row_count: rows in it, repeated keys included.
         dim: numbers in a row.
         dtype: of the table to make: the one asked for, or the nearest to the file's own.
         columns: names of the numbers; `()` when they have none.
-        chunks: (uint64[m], dtype[m, dim]); raises StoreError at a value that does not fit.
+        chunks_from: (uint64[m], dtype[m, dim]) from the file's row N on, 0..row_count; perhaps
+            read-only, m at most `chunk_rows`. Raises StoreError at a value that does not fit, or
+            if the file cannot be read.
     """
 
     row_count: int
     dim: int
     dtype: str
     columns: tuple[str, ...]
-    chunks: Iterator[tuple[Keys, NDArray[Any]]]
+    chunks_from: Callable[[int], Iterator[Chunk]]
+
+    @property
+    def chunks(self) -> Iterator[Chunk]:
+        """All of the file."""
+        return self.chunks_from(0)
+
+
+def chunk_rows(dim: int, dtype: str) -> int:
+    """Rows of a chunk that takes about `CHUNK_BYTES`, keys included; ≥ 1."""
+    return max(1, CHUNK_BYTES // (8 + dim * np.dtype(dtype).itemsize))
 
 
 def nearest_dtype(path: Path, dtype: np.dtype[Any]) -> str:

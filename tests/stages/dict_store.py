@@ -50,6 +50,21 @@ class DictTable:
             missing[place] = key not in self.rows
         return int(missing.sum())
 
+    def lookup_bags(
+        self, keys: NDArray[np.uint64], offsets: NDArray[np.int64], out: Array, mode: str
+    ) -> int:
+        assert mode in ("sum", "mean")
+        assert offsets.dtype == np.int64
+        assert offsets.shape == (len(out) + 1,)
+        assert out.flags.c_contiguous
+        rows = np.empty((len(keys), self.spec.dim), self.spec.dtype)
+        missing = np.empty(len(keys), np.bool_)
+        unknown = self.lookup(keys, rows, missing)
+        for bag in range(len(out)):
+            members = rows[offsets[bag] : offsets[bag + 1]]
+            out[bag] = members.sum(axis=0) / (max(len(members), 1) if mode == "mean" else 1)
+        return unknown
+
 
 class DictStore:
     """Tables by name."""

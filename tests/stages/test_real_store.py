@@ -22,7 +22,7 @@ from sedp.stages.feature_fetch import FeatureFetch
 from sedp.stages.top_k import TopK
 from sedp.storage.keys import combine, salt_of
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import TableSpec
+from sedp.storage.table_spec import TableSpec
 from tests.stages.lone_stage import make_batch, make_stage
 from tests.stages.test_top_k import sorted_ranks
 from tests.stages.tiny_models import FLOAT, Tensor, save_model
