@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sedp.errors import CorruptionError, StoreError
-from sedp.storage.table import TableSpec
+from sedp.storage.table_spec import TableSpec
 
-FORMAT = 1
-VERSIONS_KEPT = 2  # the current one, and the one before to go back to
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +39,20 @@ class Entry:
 
 
 class Catalogue:
-    """Entries by table and version; the highest version of a table is the current one."""
+    """Entries by table and version, and which version of each table is current.
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    Args:
+        current: version by table; of a table that it lacks, the highest.
+    """
+
+    def __init__(
+        self, entries: Iterable[Entry] = (), current: Mapping[str, int] | None = None
+    ) -> None:
         self._entries = tuple(
             sorted(entries, key=lambda entry: (entry.spec.name, entry.spec.version))
         )
+        highest = {entry.spec.name: entry.spec.version for entry in self._entries}
+        self._current = highest | dict(current or {})
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -55,11 +62,17 @@ class Catalogue:
     @property
     def current(self) -> tuple[Entry, ...]:
         """The current version of every table."""
-        return tuple({entry.spec.name: entry for entry in self._entries}.values())
+        return tuple(
+            entry for entry in self._entries if entry.spec.version == self._current[entry.spec.name]
+        )
 
     def versions(self, name: str) -> tuple[int, ...]:
         """Versions kept of a table, ascending; none if there is no such table."""
         return tuple(entry.spec.version for entry in self._entries if entry.spec.name == name)
+
+    def current_version(self, name: str) -> int | None:
+        """The current version of a table; None if there is no such table."""
+        return self._current.get(name)
 
     def next_entry(self, spec: TableSpec, seed: int) -> Entry:
         """The entry, as yet without rows, of the version to come after those kept."""
@@ -67,17 +80,27 @@ class Catalogue:
         return Entry(replace(spec, version=version), 0, seed)
 
     def with_entry(self, entry: Entry) -> Catalogue:
-        """The catalogue after publishing `entry`: it is current, and the oldest are gone."""
-        kept = (*self.versions(entry.spec.name), entry.spec.version)[-VERSIONS_KEPT:]
-        return Catalogue(
+        """The catalogue after publishing `entry`: it is current, what was current is kept."""
+        name = entry.spec.name
+        before = self._current.get(name)
+        kept = [
             other
-            for other in (*self._entries, entry)
-            if other.spec.name != entry.spec.name or other.spec.version in kept
-        )
+            for other in self._entries
+            if other.spec.name != name or other.spec.version == before
+        ]
+        return Catalogue([*kept, entry], self._current | {name: entry.spec.version})
+
+    def with_current(self, name: str, version: int) -> Catalogue:
+        """The catalogue after going to a version that is kept."""
+        return Catalogue(self._entries, self._current | {name: version})
 
     def encode(self) -> bytes:
         """Bytes that `decode` reads."""
-        document = {"format": FORMAT, "tables": [asdict(entry) for entry in self._entries]}
+        document = {
+            "format": FORMAT,
+            "tables": [asdict(entry) for entry in self._entries],
+            "current": self._current,
+        }
         text = json.dumps(document).encode()
         return zlib.crc32(text).to_bytes(4, "little") + text
 
@@ -87,7 +110,7 @@ class Catalogue:
 
         Raises:
             CorruptionError: the bytes do not match their checksum.
-            StoreError: a later SEDP wrote them.
+            StoreError: another SEDP wrote them.
         """
         if data is None:
             return cls()
@@ -98,9 +121,10 @@ class Catalogue:
         document = json.loads(data[4:])
         if document["format"] != FORMAT:
             raise StoreError(
-                f"the store has format {document['format']}, this SEDP reads {FORMAT}; update SEDP"
+                f"the store has format {document['format']}, this SEDP reads {FORMAT}; import its "
+                "tables into a new store, or use the SEDP that wrote it"
             )
-        return cls(_entry(**fields) for fields in document["tables"])
+        return cls((_entry(**fields) for fields in document["tables"]), document["current"])
 
 
 def _entry(spec: dict[str, Any], rows: int, seed: int) -> Entry:

@@ -2,59 +2,82 @@
 
 Nothing written here counts until the store's catalogue names it. A load that fails removes its
 column family, named database and files; what one that was killed left, `repair` removes at the next
-open.
+open. The warm tier is filled by a second thread while the first writes RocksDB's files.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.errors import StoreError
+from sedp.errors import CorruptionError, StoreError
+from sedp.storage.bucket import BucketShape, keys_at
+from sedp.storage.bucket_filler import BucketFiller
 from sedp.storage.catalogue import Catalogue, Entry
+from sedp.storage.import_progress import ImportProgress, ImportSource, is_resumable
 from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.pairs import as_pairs
 from sedp.storage.rocksdb_database import RocksDatabase
-from sedp.storage.row_format import TRAILER_BYTES, seal
-from sedp.storage.sorted_runs import SortedRuns
-from sedp.storage.table import TableSpec
-from sedp.storage.tier import Keys, Rows
+from sedp.storage.rocksdb_tier import RocksdbTier
+from sedp.storage.row_format import seal
+from sedp.storage.sorted_runs import Run, SortedRuns
+from sedp.storage.table_spec import TableSpec
+from sedp.storage.tier import Keys
+from sedp.storage.warm_version import WarmVersion
 
 Chunks = Iterable[tuple[Keys, NDArray[Any]]]
 Progress = Callable[[int], None]
 
-_REBUILD_ROWS = 1 << 18  # a transaction: few enough to hold its pages in memory
+SPARSENESS_MAX = 4  # keys of a dense table for each row: more, and its buckets are mostly empty
 
 _log = logging.getLogger(__name__)
 
 
 class Loader:
-    """Writes versions into `truth` and `warm`; `folder` holds what it needs meanwhile."""
+    """Writes versions into `truth` and `warm`; `folder` holds what it needs meanwhile.
 
-    def __init__(self, truth: RocksDatabase, warm: LmdbDatabase, folder: Path) -> None:
+    Args:
+        warm_bytes: most that one version may take in the warm tier; a larger one is there in part.
+    """
+
+    def __init__(
+        self, truth: RocksDatabase, warm: LmdbDatabase, folder: Path, warm_bytes: int
+    ) -> None:
         self._truth = truth
         self._warm = warm
         self._folder = folder
+        self._warm_bytes = warm_bytes
 
-    def load(self, entry: Entry, chunks: Chunks, progress: Progress | None) -> Entry:
+    def load(
+        self,
+        entry: Entry,
+        chunks: Chunks | ImportSource,
+        progress: Progress | None,
+        base: RocksdbTier | None = None,
+    ) -> Entry:
         """Load all rows; returns the entry with their number.
+
+        Cut off by a signal or a crash, the import of a source goes on where it was, next time.
+
+        Args:
+            base: a version whose rows come first, so that those of `chunks` go over them.
 
         Raises:
             StoreError: a chunk does not fit the table, or the disk failed.
         """
         try:
-            self._folder.mkdir()
-            count = self._write(entry, self._sorted(entry.spec, chunks), progress)
+            runs = self._sorted(entry.spec, chunks, base)
+            count = self._write(entry, runs, progress)
         except BaseException as err:
-            self._remove_folder()  # first, because to drop a version takes some disk too
+            if isinstance(err, Exception):
+                self._remove_folder()  # first, because to drop a version takes some disk too
             self.discard([entry.name])
             if isinstance(err, OSError):
                 raise StoreError(f"import of {entry.spec.name!r} failed: {err}") from err
@@ -62,60 +85,125 @@ class Loader:
         self._remove_folder()
         return replace(entry, rows=count)
 
-    def _sorted(self, spec: TableSpec, chunks: Chunks) -> SortedRuns:
-        runs = SortedRuns(self._folder, spec.row_bytes)
+    def _sorted(
+        self, spec: TableSpec, chunks: Chunks | ImportSource, base: RocksdbTier | None
+    ) -> SortedRuns:
+        if isinstance(chunks, ImportSource) and base is None:
+            return self._resumed(spec, chunks)
+        self._remove_folder()
+        self._folder.mkdir()
+        runs = SortedRuns(self._folder, spec.row_bytes, spec.layout)
+        for part in () if base is None else base.scan():
+            if part.corrupt:
+                raise CorruptionError(
+                    f"table {spec.name!r}: {part.corrupt} rows of the version below are damaged; "
+                    "import the table whole"
+                )
+            runs.add(part.keys, part.rows)
+        if isinstance(chunks, ImportSource):
+            chunks = chunks.chunks_from(0)
+        return self._added(runs, spec, chunks)
+
+    def _resumed(self, spec: TableSpec, source: ImportSource) -> SortedRuns:
+        start = ImportProgress.start(source, spec)
+        kept = start.resumed(self._folder)
+        if kept is start:
+            self._remove_folder()
+            self._folder.mkdir()
+
+        def spilled(count: int, rows: int) -> None:
+            replace(start, runs=count, rows=rows).write(self._folder)
+
+        runs = SortedRuns(self._folder, spec.row_bytes, spec.layout, spilled)
+        runs.resume(kept.runs)
+        return self._added(runs, spec, source.chunks_from(kept.rows))
+
+    def _added(self, runs: SortedRuns, spec: TableSpec, chunks: Chunks) -> SortedRuns:
         for keys, rows in chunks:
             _check_chunk(spec, keys, rows)
-            runs.add(keys, np.ascontiguousarray(rows).view(np.uint8))
+            runs.add(keys, spec.encode(rows))
         return runs
 
     def _write(self, entry: Entry, runs: SortedRuns, progress: Progress | None) -> int:
-        self._warm.reserve(runs.row_count, entry.spec.row_bytes + TRAILER_BYTES)
+        spec, count, paths = entry.spec, 0, list[Path]()
+        rows = runs.row_count
+        if spec.layout == "dense":
+            rows = _dense_rows(spec, runs)
+        shape = self._shape(spec, rows)
+        filler = BucketFiller(self._warm, entry.name, shape)
         self._truth.create(entry.name)
-        count, paths = 0, list[Path]()
-        for keys, rows in runs.blocks():
-            records = seal(keys, rows, entry.spec.version, entry.seed)
-            paths.append(self._folder / f"{len(paths)}.sst")
-            self._truth.write_file(paths[-1], keys, records)
-            count += self._warm.append(entry.name, as_pairs(keys, records))
-            if progress is not None:
-                progress(count)
+        with ThreadPoolExecutor(2, "sedp-import") as pool:
+            filled: Future[None] = pool.submit(lambda: None)
+            for places, block in _ahead(pool, runs.blocks()):
+                keys = keys_at(places, spec.layout)
+                records = seal(keys, block, 0, entry.seed)
+                filled.result()
+                if shape.layout == spec.layout:  # else placement brings up what is asked for
+                    filled = pool.submit(filler.add, keys, places, records)
+                paths.append(self._folder / f"{len(paths)}.sst")
+                self._truth.write_file(paths[-1], places, records)
+                count += len(keys)
+                if progress is not None:
+                    progress(count)
+            filled.result()
         if paths:
             self._truth.ingest(entry.name, paths)
-        self._warm.mark_complete(entry.name, count)
+        filler.finish()
+        self._warm.publish(entry.name, WarmVersion(shape, filler.rows))
         return count
 
-    def repair(self, catalogue: Catalogue) -> None:
-        """Remove what the catalogue does not name, and fill the warm tier where it lacks a version.
+    def _shape(self, spec: TableSpec, rows: int) -> BucketShape:
+        """Buckets for so many rows, or for as many as the warm tier may hold of one version."""
+        shape = BucketShape.for_rows(spec.row_bytes, spec.layout, rows)
+        if shape.disk_bytes <= self._warm_bytes:
+            return shape
+        shape = BucketShape.for_rows(spec.row_bytes, "hashed", rows)
+        bucket_bytes = shape.disk_bytes // shape.buckets
+        return replace(shape, buckets=max(1, self._warm_bytes // bucket_bytes))
 
+    def repair(self, catalogue: Catalogue) -> None:
+        """Remove what the catalogue does not name, but for an import that can be resumed."""
+        if not is_resumable(self._folder):
+            self._remove_folder()
+        names = {entry.name for entry in catalogue.entries}
+        self.discard((self._truth.names | self._warm.names()) - names)
+
+    def rebuild(
+        self, entry: Entry, truth: RocksdbTier, is_cancelled: Callable[[], bool]
+    ) -> WarmVersion | None:
+        """Fill the warm tier with a version that is whole in the truth; None if it did not.
+
+        The caller publishes it, with what was updated meanwhile.
         A version that cannot be read whole is left to the truth alone, whose look-ups tell of the
         damage when they meet it; the rest of the store can be served.
         """
-        self._remove_folder()
-        names = {entry.name for entry in catalogue.entries}
-        self.discard((self._truth.names | self._warm.names()) - names)
-        complete = self._warm.complete()
-        for entry in catalogue.entries:
-            if complete.get(entry.name) != entry.rows:
-                self._rebuild(entry)
-
-    def _rebuild(self, entry: Entry) -> None:
-        self._warm.drop(entry.name)
-        self._warm.reserve(entry.rows, entry.spec.row_bytes + TRAILER_BYTES)
-        pairs, count = self._truth.scan(entry.name), 0
-        while added := self._warm.append(entry.name, islice(pairs, _REBUILD_ROWS)):
-            count += added
-        if count == entry.rows:
-            self._warm.mark_complete(entry.name, count)
-            return
-        self._warm.drop(entry.name)
-        _log.error(
-            "table %r version %d: RocksDB gives %d rows, the catalogue says %d; import it again",
-            entry.spec.name,
-            entry.spec.version,
-            count,
-            entry.rows,
-        )
+        if entry.name in self._warm.names():
+            self._warm.drop(entry.name)
+        rows = entry.rows
+        if entry.spec.layout == "dense":
+            rows = truth.places_below(SPARSENESS_MAX * rows)
+        filler = BucketFiller(self._warm, entry.name, self._shape(entry.spec, rows))
+        count = 0
+        for places, keys, records in truth.scan_records():
+            if filler.shape.layout == entry.spec.layout:
+                has_bucket = filler.shape.buckets_of(places) < np.uint64(filler.shape.buckets)
+                filler.add(keys[has_bucket], places[has_bucket], records[has_bucket])
+            count += len(keys)
+            if is_cancelled():
+                return None
+        if count < entry.rows:
+            self._warm.drop(entry.name)
+            _log.error(
+                "table %r version %d: RocksDB gives %d rows, the catalogue says %d; import it "
+                "again",
+                entry.spec.name,
+                entry.spec.version,
+                count,
+                entry.rows,
+            )
+            return None
+        filler.finish()
+        return WarmVersion(filler.shape, filler.rows)
 
     def discard(self, names: Iterable[str]) -> None:
         """Remove versions from both tiers, as far as they are there.
@@ -135,7 +223,26 @@ class Loader:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _check_chunk(spec: TableSpec, keys: Keys, rows: Rows) -> None:
+def _ahead(pool: ThreadPoolExecutor, blocks: Iterator[Run]) -> Iterator[Run]:
+    """The blocks, each made while the one before is used."""
+    coming = pool.submit(next, blocks, None)
+    while (block := coming.result()) is not None:
+        coming = pool.submit(next, blocks, None)
+        yield block
+
+
+def _dense_rows(spec: TableSpec, runs: SortedRuns) -> int:
+    """Buckets are needed up to the highest key."""
+    if runs.row_count and runs.place_max >= SPARSENESS_MAX * runs.row_count:
+        raise StoreError(
+            f"import of {spec.name!r}: key {runs.place_max} with {runs.row_count} rows is too far "
+            f"out for a dense table, whose keys stay below {SPARSENESS_MAX} times the rows; "
+            'import it with layout "hashed"'
+        )
+    return runs.place_max + 1
+
+
+def _check_chunk(spec: TableSpec, keys: Keys, rows: NDArray[Any]) -> None:
     if keys.dtype != np.uint64 or keys.ndim != 1:
         raise StoreError(
             f"import of {spec.name!r}: keys are {keys.dtype}{list(keys.shape)}; they must be "

@@ -1,167 +1,122 @@
 """The parameter store: tables under one folder, served from RAM, LMDB and RocksDB.
 
     path/rocksdb/   the truth: every row of every version, and the catalogue
-    path/lmdb/      copies for fast reading; may be deleted while the store is closed
+    path/lmdb/      copies for fast reading; may be deleted at any time
     path/import/    files of an import under way
 
-One process opens a store for writing, any number beside it read-only. An import builds a new
-version next to the live one and then swaps the catalogue; whoever holds a `Table` stays on the
-version he took. The last two versions are kept. The RAM budget belongs to current versions only:
-an older one is answered from LMDB. Tables that fit are loaded into RAM whole when the store is
-opened and after an import, at 1 to 2 million rows a second.
+One process opens a store for writing, any number beside it read-only; they follow what it does.
+An import builds a new version next to the live one and then swaps the catalogue; the version that
+was current is kept, to roll back to. The RAM budget belongs to current versions only: another one
+is answered from LMDB. Tables that fit are loaded into RAM whole, at 1 to 2 million rows a second.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.budget import NOTHING, divide
-from sedp.storage.catalogue import Catalogue, Entry
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.lmdb_tier import LmdbTier
-from sedp.storage.loader import Loader
-from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.catalogue import Catalogue
+from sedp.storage.import_progress import ImportSource
+from sedp.storage.miss_policy import MissRule
+from sedp.storage.opening import LMDB_BYTES_MAX, Budgets, OpenStore, open_store
+from sedp.storage.rocksdb_options import CACHE_BYTES
 from sedp.storage.rocksdb_tier import RocksdbTier
 from sedp.storage.statistics import StoreStatistics
-from sedp.storage.table import Table, TableSpec
-from sedp.storage.tier import ColdTier, Keys
+from sedp.storage.table import Table
+from sedp.storage.table_spec import TableSpec
+from sedp.storage.tier import Keys
+from sedp.storage.update_guard import UpdateGuard
+from sedp.storage.updates import Durability, Receipt, Update
 from sedp.storage.verification import Scan, VerifyReport, verify_scans
 
 
 class ParameterStore:
     """Open with `ParameterStore.open`; close it, or use it as a context manager."""
 
-    def __init__(
-        self, path: Path, ram_bytes: int, truth: RocksDatabase, warm: LmdbDatabase | None
-    ) -> None:
-        self._path = path
-        self._ram_bytes = ram_bytes
-        self._truth = truth
-        self._warm = warm
-        self._catalogue = Catalogue.decode(truth.read_catalogue())
-        self._tables: dict[tuple[str, int], Table] = {}
-        self._lock = threading.Lock()
-        self._import_lock = threading.Lock()
-        self._loader: Loader | None = None
+    def __init__(self, parts: OpenStore) -> None:
+        self._path = parts.path
+        self._parts = parts
+        self._versions = parts.versions
 
     @classmethod
     def open(
-        cls, path: Path, *, ram_bytes: int = 64 << 20, read_only: bool = False, create: bool = False
+        cls,
+        path: Path,
+        *,
+        ram_bytes: int = 64 << 20,
+        lmdb_bytes: int = LMDB_BYTES_MAX,
+        block_cache_bytes: int = CACHE_BYTES,
+        read_only: bool = False,
+        create: bool = False,
+        misses: Mapping[str, MissRule] | None = None,
     ) -> ParameterStore:
         """Open the store under `path`.
 
         Args:
             ram_bytes: most that the RAM tier of all tables together may take, ≥ 0; with 0 nothing
                 is loaded.
-            read_only: open beside the writer; versions published later are not seen.
+            lmdb_bytes: most that one table version may take in LMDB, ≥ 0; of a larger one the rows
+                most asked for are there. It counts for versions made from now on.
+            block_cache_bytes: most that RocksDB may take for blocks it has read, ≥ 0.
+            read_only: open beside the writer, and follow what it publishes and updates.
             create: make the store when it is not there.
+            misses: by table, what becomes of keys that only RocksDB can answer; else they wait.
 
         Raises:
             StoreError: it is not there, or open for writing elsewhere; the message says the mend.
             CorruptionError: its catalogue or files are damaged.
         """
-        if ram_bytes < 0:
-            raise StoreError(f"store {path}: ram_bytes {ram_bytes} must be ≥ 0")
+        budgets = Budgets(ram_bytes, lmdb_bytes, block_cache_bytes)
+        for name, budget in asdict(budgets).items():
+            if budget < 0:
+                raise StoreError(f"store {path}: {name} {budget} must be ≥ 0")
         if create and not read_only:
             path.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as opened:
-            truth = RocksDatabase(path / "rocksdb", read_only=read_only, create=create)
-            opened.callback(truth.close)
-            warm = None
-            if not read_only or (path / "lmdb").exists():
-                warm = LmdbDatabase(path / "lmdb", read_only=read_only)
-                opened.callback(warm.close)
-            store = cls(path, ram_bytes, truth, warm)
-            if warm is not None and not read_only:
-                store._loader = Loader(truth, warm, path / "import")
-                store._loader.repair(store._catalogue)
-            store._attach()
-            store._divide_ram()
-            opened.pop_all()
-        return store
+        return cls(open_store(path, budgets, read_only, create, dict(misses or {})))
 
-    def _attach(self) -> None:
-        """Make the `Table` of every version that has none."""
-        complete = {} if self._warm is None else self._warm.complete()
-        for entry in self._catalogue.entries:
-            key = entry.spec.name, entry.spec.version
-            if key not in self._tables:
-                tiers = self._cold_tiers(entry, entry.name in complete)
-                self._tables[key] = Table(entry.spec, entry.rows, tiers)
-
-    def _divide_ram(self) -> None:
-        """Give every current version its share; first take what others have, to stay in budget."""
-        current = self._catalogue.current
-        sizes = [(entry.rows, entry.spec.row_bytes) for entry in current]
-        keys = [(entry.spec.name, entry.spec.version) for entry in current]
-        shares = dict(zip(keys, divide(self._ram_bytes, sizes), strict=True))
-        for key, table in self._tables.items():
-            if table.share != shares.get(key):
-                table.resize(NOTHING)
-        for key, share in shares.items():
-            self._tables[key].resize(share)
-
-    def _cold_tiers(self, entry: Entry, is_warm: bool) -> list[ColdTier]:
-        tiers: list[ColdTier] = []
-        if self._warm is not None and is_warm:
-            self._warm.attach(entry.name)
-            tiers.append(LmdbTier(self._warm, entry))
-        tiers.append(RocksdbTier(self._truth, entry))
-        return tiers
+    # Look-up ----------------------------------------------------------------------------------
 
     def table(self, name: str, version: int | None = None) -> Table:
-        """The current version of a table, or a certain one.
+        """A table: it follows the current version, or stays with a certain one.
 
         Raises:
             StoreError: there is none; the message names the nearest table or the versions kept.
         """
-        with self._lock:
-            versions = self._catalogue.versions(name)
-            if not versions:
-                raise StoreError(f"store {self._path} has no table {name!r}; {self._nearest(name)}")
-            if version is not None and version not in versions:
-                raise StoreError(
-                    f"table {name!r} has no version {version}; it has "
-                    + ", ".join(map(str, versions))
-                )
-            return self._tables[name, versions[-1] if version is None else version]
-
-    def _nearest(self, name: str) -> str:
-        names = [entry.spec.name for entry in self._catalogue.current]
-        near = difflib.get_close_matches(name, names, n=1)
-        if near:
-            return f"did you mean {near[0]!r}?"
-        return f"it has {', '.join(names)}" if names else "it has no tables yet; import one"
+        return self._versions.find(name, version)
 
     def tables(self) -> tuple[TableSpec, ...]:
         """The current version of every table, by name."""
-        return tuple(entry.spec for entry in self._catalogue.current)
+        return tuple(entry.spec for entry in self._versions.catalogue.current)
 
     def versions(self, name: str) -> tuple[int, ...]:
         """Versions kept of a table, ascending; none if there is no such table."""
-        return self._catalogue.versions(name)
+        return self._versions.catalogue.versions(name)
+
+    # Versions ---------------------------------------------------------------------------------
 
     def import_table(
         self,
         spec: TableSpec,
-        chunks: Iterable[tuple[Keys, NDArray[Any]]],
+        chunks: Iterable[tuple[Keys, NDArray[Any]]] | ImportSource,
         *,
         progress: Callable[[int], None] | None = None,
+        onto_current: bool = False,
     ) -> TableSpec:
         """Publish a new version of a table; look-ups go on meanwhile, in the version before.
 
         Args:
             spec: its version is ignored.
+            onto_current: the rows are a delta: the new version has those of the current one too,
+                as they are when this starts; `spec` must be as that one's.
             chunks: (uint64[m], dtype[m, dim]) in any order; of a key given twice the last counts.
+                From an `ImportSource` an import that was cut off is resumed.
             progress: told how many rows are stored so far.
 
         Returns:
@@ -171,30 +126,134 @@ class ParameterStore:
             StoreError: a chunk does not fit, the disk failed, or the store is read-only. The
                 version before is then still current.
         """
-        if self._loader is None:
-            raise StoreError(f"store {self._path} is open read-only; open it for writing to import")
-        with self._import_lock:
-            entry = self._catalogue.next_entry(spec, int.from_bytes(os.urandom(8), "little"))
-            entry = self._loader.load(entry, chunks, progress)
-            catalogue = self._catalogue.with_entry(entry)
+        writer = self._parts.writer("import")
+        with writer.importing:
+            catalogue = self._versions.catalogue
+            entry = catalogue.next_entry(spec, int.from_bytes(os.urandom(8), "little"))
+            base = self._base(spec) if onto_current else None
+            entry = writer.loader.load(entry, chunks, progress, base)
             # Should this fail, nobody knows which catalogue is on disk: the next open cleans up.
-            self._truth.write_catalogue(catalogue.encode())
-            self._publish(self._loader, catalogue)
+            writer.publish(catalogue.with_entry(entry))
         return entry.spec
 
-    def _publish(self, loader: Loader, catalogue: Catalogue) -> None:
-        dropped = set(self._catalogue.entries) - set(catalogue.entries)
-        with self._lock:
-            self._catalogue = catalogue
-            self._attach()
-            for entry in dropped:
-                table = self._tables.pop((entry.spec.name, entry.spec.version))
-                table.retire(
-                    f"table {entry.spec.name!r} version {entry.spec.version} was dropped; take the "
-                    "current one with ParameterStore.table"
+    def _base(self, spec: TableSpec) -> RocksdbTier:
+        version = self._versions.current(spec.name)
+        current = version.spec
+        if replace(current, version=0) != replace(spec, version=0):
+            raise StoreError(
+                f"import onto table {spec.name!r}: it is {current}, the rows are for {spec}; give "
+                "the same spec, or import the table whole"
+            )
+        return version.truth
+
+    def roll_back(self, name: str, version: int | None = None) -> TableSpec:
+        """Make another kept version of a table current; it answers from the next look-up on.
+
+        Args:
+            version: which; without it the highest but the current one.
+
+        Raises:
+            StoreError: there is none such, or the store is read-only.
+        """
+        writer = self._parts.writer("roll back")
+        with writer.importing:
+            catalogue = self._versions.catalogue
+            current = catalogue.current_version(name)
+            others = [other for other in catalogue.versions(name) if other != current]
+            chosen = version if version is not None else max(others, default=None)
+            if chosen is None or chosen not in catalogue.versions(name):
+                kept = ", ".join(map(str, catalogue.versions(name))) or "none"
+                raise StoreError(
+                    f"table {name!r} cannot go to version {chosen or 'before'}; versions kept: "
+                    f"{kept}"
                 )
-        self._divide_ram()
-        loader.discard(entry.name for entry in dropped)
+            writer.publish(catalogue.with_current(name, chosen))
+        return self.table(name).spec
+
+    def back_up(self, folder: Path) -> None:
+        """Make `folder`, which must not be there, a store of its own with all that is in this.
+
+        RocksDB's files are linked if it is on the same disk. What LMDB has is made again when it
+        is opened for writing.
+
+        Raises:
+            StoreError: the folder is there already, the disk failed, or the store is read-only.
+        """
+        self._parts.writer("back up")  # a reader's view lacks what is only in the writer's log
+        if folder.exists():
+            raise StoreError(f"backup {folder} is there already; name a folder that is not")
+        folder.mkdir(parents=True)
+        self._parts.truth.checkpoint(folder / "rocksdb")
+
+    # Online updates ---------------------------------------------------------------------------
+
+    def update(
+        self,
+        name: str,
+        keys: Keys,
+        rows: NDArray[Any],
+        *,
+        durability: Durability = "sync",
+        id: str = "",
+        norm_max: float | None = None,
+    ) -> Receipt:
+        """As `submit_update`, and wait for the receipt."""
+        return self.submit_update(
+            name, keys, rows, durability=durability, id=id, norm_max=norm_max
+        ).result()
+
+    def submit_update(
+        self,
+        name: str,
+        keys: Keys,
+        rows: NDArray[Any],
+        *,
+        durability: Durability = "sync",
+        id: str = "",
+        norm_max: float | None = None,
+    ) -> Future[Receipt]:
+        """Give rows of the current version other values, or add rows, while they are served.
+
+        Args:
+            keys: uint64[n], 1 ≤ n ≤ 100,000; of a key given twice the last counts.
+            rows: dtype[n, dim]; floats must be finite.
+            durability: when the receipt comes: "sync" when they are on disk, "async" when they
+                would survive a crash of this process (on disk within a second), "none" at once.
+            id: the sender's name for this update: sent again, it is not applied again.
+            norm_max: refuse the update if a row's Euclidean norm is above this.
+
+        Returns:
+            The receipt to come; once it is there, this process's look-ups see the rows, others'
+            within a fraction of a second.
+
+        Raises:
+            StoreError: an argument is out of bounds, the store is read-only, or too many updates
+                are waiting. None of the rows is then written.
+        """
+        writer = self._parts.writer("update")
+        guard = UpdateGuard(self.table(name).spec, norm_max)
+        guard.check(keys, rows, durability, id)
+        stored = guard.spec.encode(rows)
+        return writer.updates.submit(Update(guard.spec, keys.copy(), stored, durability, id))
+
+    def refresh(self) -> None:
+        """See now what the writer has committed, not in a few hundredths of a second."""
+        self._parts.refresh()
+
+    def warm(self, name: str, keys: Keys) -> None:
+        """Bring rows up to an LMDB that holds the table in part, before they are asked for.
+
+        Args:
+            keys: uint64[n], such as a recorded hour of look-ups; what comes again counts for more.
+
+        Raises:
+            StoreError: the store is read-only.
+        """
+        self._parts.writer("warm")
+        self._parts.mover.warm(self._versions.current(name), keys)
+        self.settle()
+
+    # Care -------------------------------------------------------------------------------------
 
     def statistics(self) -> StoreStatistics:
         """A frozen snapshot of the current versions."""
@@ -202,32 +261,34 @@ class ParameterStore:
         ram_bytes = sum(
             tier.bytes for table in tables for tier in table.tiers if tier.tier in ("ram", "absent")
         )
-        return StoreStatistics(self._ram_bytes, ram_bytes, tables)
+        return StoreStatistics(
+            self._parts.budgets.ram_bytes, ram_bytes, tables, self._parts.mover.statistics()
+        )
+
+    def settle(self) -> None:
+        """Wait until all rows on their way up between tiers have arrived."""
+        self._parts.mover.settle()
 
     def verify(self, progress: Callable[[int], None] | None = None) -> VerifyReport:
-        """Check every record of every version in RocksDB and LMDB; imports wait until it ends.
+        """Check every record of every version in RocksDB and LMDB.
 
         Args:
-            progress: told how many records are checked so far.
+            progress: told how many are checked so far.
         """
-        with self._import_lock:
-            return verify_scans(self._scans(), progress)
+        with self._parts.steady():
+            return verify_scans(self._scans(self._versions.catalogue), progress)
 
-    def _scans(self) -> Iterator[Scan]:
-        warm = {} if self._warm is None else self._warm.complete()
-        for entry in self._catalogue.entries:
-            yield entry, "rocksdb", self._truth.scan(entry.name)
-            if self._warm is not None and entry.name in warm:
-                yield entry, "lmdb", self._warm.scan(entry.name)
+    def _scans(self, catalogue: Catalogue) -> Iterator[Scan]:
+        for entry in catalogue.entries:
+            version = self._versions.version(entry)
+            yield entry, "rocksdb", entry.rows, version.truth.scan()
+            if version.warm is not None:
+                expected = version.warm.statistics().rows
+                yield entry, "lmdb", expected, version.warm.scan()
 
     def close(self) -> None:
         """Refuse further look-ups, wait for what is under way, and release the files."""
-        with self._import_lock:
-            for table in self._tables.values():
-                table.retire(f"store {self._path} is closed; open it again")
-            if self._warm is not None:
-                self._warm.close()
-            self._truth.close()
+        self._parts.close()
 
     def __enter__(self) -> ParameterStore:
         return self

@@ -7,7 +7,6 @@ means only that this tier has no answer: the cascade in `table` decides what tha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +47,7 @@ class Tier(ABC):
 
         Args:
             keys: uint64[n], in any order, repeats allowed.
-            out: uint8[n, row_bytes], C-contiguous. Rows of missing keys keep what they held.
+            out: uint8[n, row_bytes], C-contiguous. Rows of missing keys are undefined.
             missing: bool[n], written in full.
 
         Returns:
@@ -60,15 +59,3 @@ class Tier(ABC):
 
     @abstractmethod
     def statistics(self) -> TierStatistics: ...
-
-
-class ColdTier(Tier):
-    """A tier on disk, that can be read from end to end as well."""
-
-    @abstractmethod
-    def scan(self) -> Iterator[tuple[Keys, Rows]]:
-        """All rows that hold, in slices of a few thousand, ascending; each key once.
-
-        Damaged rows are counted and left out, and at a damaged page it ends early: whoever needs
-        all rows counts them. The version may not be dropped meanwhile.
-        """

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sedp.storage.catalogue import Entry
-from sedp.storage.pairs import Pair
-from sedp.storage.record_scan import check_pairs
+from sedp.storage.record_scan import RecordSlice
 
-Scan = tuple[Entry, str, Iterator[Pair]]  # a version, the tier's name, all that it holds
+Scan = tuple[Entry, str, int, Iterator[RecordSlice]]  # version, tier, rows expected, its rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +18,7 @@ class VerifiedVersion:
     Args:
         tier: "lmdb" or "rocksdb".
         rows: records found, damaged ones included.
-        rows_expected: records the catalogue speaks of.
+        rows_expected: records that it should have at least; updates add some.
         corrupt: records that do not match their checksum.
     """
 
@@ -33,7 +32,7 @@ class VerifiedVersion:
     @property
     def is_sound(self) -> bool:
         """Every record is there and holds."""
-        return self.rows == self.rows_expected and self.corrupt == 0
+        return self.rows >= self.rows_expected and self.corrupt == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +50,13 @@ class VerifyReport:
 def verify_scans(scans: Iterable[Scan], progress: Callable[[int], None] | None) -> VerifyReport:
     """Check all records of all scans; `progress` is told how many are checked so far."""
     parts, checked = [], 0
-    for entry, tier, pairs in scans:
+    for entry, tier, expected, slices in scans:
         spec, rows, corrupt = entry.spec, 0, 0
-        for part in check_pairs(pairs, spec.row_bytes, entry.seed):
+        for part in slices:
             rows += len(part.keys) + part.corrupt
             corrupt += part.corrupt
             if progress is not None:
                 progress(checked + rows)
         checked += rows
-        parts.append(VerifiedVersion(spec.name, spec.version, tier, rows, entry.rows, corrupt))
+        parts.append(VerifiedVersion(spec.name, spec.version, tier, rows, expected, corrupt))
     return VerifyReport(tuple(parts))

@@ -11,7 +11,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import TableSpec
+from sedp.storage.table_spec import TableSpec
 from tests.storage.tables import look_up, make_rows, some_keys
 path = Path(sys.argv[1])
 """

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.table import Table, TableSpec
+from sedp.storage.table import Table
+from sedp.storage.table_spec import TableSpec
 from sedp.storage.tier import Tier
 
 Keys = NDArray[np.uint64]

@@ -9,7 +9,7 @@ import pytest
 
 from sedp.errors import CorruptionError, StoreError
 from sedp.storage.catalogue import Catalogue
-from sedp.storage.table import TableSpec
+from sedp.storage.table_spec import TableSpec
 
 SPEC = TableSpec("user", 2, "float32", default=(0.5, -1.0), columns=("ctr", "price"))
 
@@ -20,7 +20,8 @@ def publish(catalogue: Catalogue, spec: TableSpec, seed: int) -> Catalogue:
 
 def test_encoding_round_trips() -> None:
     catalogue = publish(publish(Catalogue(), SPEC, 1), TableSpec("ad", 1, "int64"), (1 << 64) - 1)
-    assert Catalogue.decode(catalogue.encode()).entries == catalogue.entries
+    decoded = Catalogue.decode(catalogue.encode())
+    assert (decoded.entries, decoded.current) == (catalogue.entries, catalogue.current)
     assert Catalogue.decode(None).entries == ()
 
 
@@ -31,6 +32,14 @@ def test_two_versions_are_kept_and_numbers_go_on() -> None:
     assert catalogue.versions("user") == (3, 4)
     assert [entry.spec.version for entry in catalogue.current] == [4]
     assert catalogue.versions("nobody") == ()
+
+
+def test_version_gone_back_to_is_the_one_kept() -> None:
+    catalogue = publish(publish(Catalogue(), SPEC, 1), SPEC, 2).with_current("user", 1)
+    catalogue = Catalogue.decode(catalogue.encode())
+    assert [entry.spec.version for entry in catalogue.current] == [1]
+    catalogue = publish(catalogue, SPEC, 3)
+    assert (catalogue.versions("user"), catalogue.current_version("user")) == ((1, 3), 3)
 
 
 def test_names_of_two_imports_never_meet() -> None:
@@ -47,6 +56,6 @@ def test_damaged_bytes_are_refused(at: int) -> None:
 
 
 def test_later_format_is_refused() -> None:
-    text = json.dumps({"format": 2, "tables": []}).encode()
-    with pytest.raises(StoreError, match="format 2, this SEDP reads 1; update SEDP"):
+    text = json.dumps({"format": 3, "tables": []}).encode()
+    with pytest.raises(StoreError, match=r"format 3, this SEDP reads 2; .* use the SEDP"):
         Catalogue.decode(zlib.crc32(text).to_bytes(4, "little") + text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import TableSpec
+from sedp.storage.table_spec import TableSpec
 from tests.storage.processes import run_python
 from tests.storage.tables import look_up, make_rows, some_keys
 
@@ -33,13 +33,15 @@ def before(owner, name):
 
 from sedp.storage.lmdb_database import LmdbDatabase
 from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.table_versions import TableVersions
 store = ParameterStore.open(path)
 before(RocksDatabase, "write_file")
 before(LmdbDatabase, "append")
 before(RocksDatabase, "ingest")
-before(LmdbDatabase, "mark_complete")
+before(LmdbDatabase, "publish")
 before(RocksDatabase, "write_catalogue")
-before(ParameterStore, "_publish")
+before(LmdbDatabase, "updating")
+before(TableVersions, "adopt")
 store.import_table(spec, chunks())
 """
 
@@ -48,9 +50,10 @@ POINTS = {
     "before write_file": 1,
     "before append": 1,
     "before ingest": 1,
-    "before mark_complete": 1,
+    "before publish": 1,
     "before write_catalogue": 1,
-    "before _publish": 2,
+    "before updating": 2,
+    "before adopt": 2,
 }
 
 
@@ -72,8 +75,10 @@ def test_killed_import_is_all_or_nothing(point: str, tmp_path: Path) -> None:
         store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS, 3))])
         assert (look_up(store.table("user"), KEYS)[0] == make_rows(SPEC, KEYS, 3)).all()
     with ParameterStore.open(tmp_path) as store:
-        held = store._truth.names, store._warm.names() if store._warm else set()
-        assert held[0] == held[1] == {entry.name for entry in store._catalogue.entries}
+        parts = store._parts
+        assert parts.warm is not None
+        names = {entry.name for entry in parts.versions.catalogue.entries}
+        assert parts.truth.names == parts.warm.names() == names
 
 
 @pytest.mark.slow
@@ -81,13 +86,14 @@ def test_warm_tier_half_rebuilt_is_rebuilt_again(tmp_path: Path) -> None:
     with ParameterStore.open(tmp_path, create=True) as store:
         store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS, 1))])
     killed = run_python(
-        "import shutil\nfrom sedp.storage.lmdb_database import LmdbDatabase\n"
+        "import shutil\nfrom sedp.storage.rebuilding import Rebuilder\n"
         "shutil.rmtree(path / 'lmdb')\n"
-        "LmdbDatabase.mark_complete = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "ParameterStore.open(path)",
+        "Rebuilder._attach = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "ParameterStore.open(path).settle()",
         tmp_path,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     with ParameterStore.open(tmp_path) as store:
+        store.settle()
         assert store.verify().is_sound
-        assert store.statistics().tables[0].tiers[2].rows == len(KEYS)
+        assert store.statistics().tables[0].tiers[1].rows == len(KEYS)

@@ -1,90 +1,254 @@
-"""Any history of imports, look-ups, reopenings and lost warm tiers agrees with a dict of dicts."""
+"""Any history of a store agrees with plain dicts, here and in a process that follows.
+
+Imports, updates, ways back, look-ups, reopenings with and without LMDB, placement and backups, in
+tables of every layout and row format. SEDP_HISTORIES says how many; `make histories` runs 500, and
+`make histories HISTORIES=20000` is for a night.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sedp.storage.store import ParameterStore
-from sedp.storage.table import TableSpec
+from sedp.errors import StoreError
+from sedp.storage.store import LMDB_BYTES_MAX, ParameterStore
+from sedp.storage.table_spec import TableSpec
+from sedp.storage.updates import Durability
+from tests.storage.follower import Follower
 from tests.storage.tables import keys_of, look_up
 
+HISTORIES = int(os.environ.get("SEDP_HISTORIES", "60"))
 LAST = (1 << 64) - 1
-keys = st.one_of(st.integers(0, 40), st.just(LAST))
+keys = st.one_of(st.integers(0, 60), st.just(LAST))
 names = st.sampled_from(["ad", "user"])
-chunks = st.lists(st.dictionaries(keys, st.integers(1, 1000), max_size=20), max_size=4)
+values = st.dictionaries(keys, st.integers(1, 1000), max_size=60)
+rams = st.sampled_from([0, 2000, 1 << 20])
+
+specs = st.one_of(
+    st.builds(
+        TableSpec,
+        name=names,
+        dim=st.sampled_from([1, 3, 40]),
+        dtype=st.just("float32"),
+        default=st.just(()),
+        row_format=st.sampled_from(["float32", "float16", "int8"]),
+        layout=st.sampled_from(["hashed", "dense"]),
+    ),
+    st.builds(
+        TableSpec,
+        name=names,
+        dim=st.sampled_from([1, 40]),
+        dtype=st.sampled_from(["int32", "int64"]),
+        layout=st.sampled_from(["hashed", "dense"]),
+    ),
+)
+
+
+@dataclass
+class TableModel:
+    """What a table should be."""
+
+    current: int = 0
+    versions: dict[int, tuple[TableSpec, dict[int, int]]] = field(default_factory=dict)
+
+
+def rows_of(spec: TableSpec, numbers: list[int]) -> Any:
+    """Rows of one number each, as they are given to the store."""
+    return np.repeat(np.array(numbers, spec.row_dtype)[:, np.newaxis], spec.dim, axis=1)
+
+
+def expected_rows(spec: TableSpec, row_of: dict[int, int], wanted: list[int]) -> Any:
+    """Rows as they come back: rounded by their format; of an unknown key the default."""
+    rows = rows_of(spec, [row_of.get(key, 0) for key in wanted])
+    expected = np.empty_like(rows)
+    spec.decode(spec.encode(rows), expected)
+    expected[[key not in row_of for key in wanted]] = spec.default_row
+    return expected
 
 
 class StoreHistory(RuleBasedStateMachine):
+    follower: Follower
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.model: dict[str, dict[int, tuple[TableSpec, dict[int, int]]]] = {}
-        self.open(2000)
+        self.tables: dict[str, TableModel] = {}
+        self.ids: set[str] = set()
+        self.backups = 0
+        self.open(2000, LMDB_BYTES_MAX)
 
-    def open(self, ram_bytes: int) -> None:
-        self.store = ParameterStore.open(self.folder, ram_bytes=ram_bytes, create=True)
+    def open(self, ram_bytes: int, lmdb_bytes: int) -> None:
+        self.store = ParameterStore.open(
+            self.folder / "s", ram_bytes=ram_bytes, lmdb_bytes=lmdb_bytes, create=True
+        )
 
     def teardown(self) -> None:
+        self.follower.close()
         self.store.close()
         shutil.rmtree(self.folder)
 
-    @rule(name=names, chunks=chunks, dim=st.integers(1, 3), default=st.integers(-5, 5))
-    def publish(self, name: str, chunks: list[dict[int, int]], dim: int, default: int) -> None:
-        spec = TableSpec(name, dim, "int64", default=(default,) * dim)
-        arrays = (
-            (
-                keys_of(*chunk),
-                np.array([[value] * dim for value in chunk.values()]).reshape(-1, dim),
-            )
-            for chunk in chunks
-        )
-        versions = self.model.setdefault(name, {})
-        spec = self.store.import_table(
-            spec, ((keys, rows.astype(np.int64)) for keys, rows in arrays)
-        )
-        assert spec.version == max(versions, default=0) + 1
-        versions[spec.version] = spec, {k: v for chunk in chunks for k, v in chunk.items()}
-        for old in sorted(versions)[:-2]:
-            del versions[old]
+    # What changes the store -------------------------------------------------------------------
 
-    @rule(wanted=st.lists(keys, max_size=50), data=st.data())
-    def look_up(self, wanted: list[int], data: st.DataObject) -> None:
-        for name, versions in self.model.items():
-            version = data.draw(st.sampled_from([None, *versions]))
-            spec, expected = versions[version or max(versions)]
-            table = self.store.table(name, version)
-            assert table.spec == spec
-            rows, missing = look_up(table, keys_of(*wanted))
-            assert missing.tolist() == [key not in expected for key in wanted]
-            default = spec.default[0]
-            assert rows.tolist() == [[expected.get(key, default)] * spec.dim for key in wanted]
+    @rule(spec=specs, chunks=st.lists(values, max_size=3))
+    def publish(self, spec: TableSpec, chunks: list[dict[int, int]]) -> None:
+        arrays = [(keys_of(*chunk), rows_of(spec, [*chunk.values()])) for chunk in chunks]
+        count, top = sum(map(len, chunks)), max([-1, *(key for chunk in chunks for key in chunk)])
+        if spec.layout == "dense" and count and top >= 4 * count:
+            with pytest.raises(StoreError, match="too far out for a dense table"):
+                self.store.import_table(spec, arrays)
+            return
+        spec = self.store.import_table(spec, arrays)
+        table = self.tables.setdefault(spec.name, TableModel())
+        assert spec.version == max(table.versions, default=0) + 1
+        kept = {v: held for v, held in table.versions.items() if v == table.current}
+        row_of = {key: value for chunk in chunks for key, value in chunk.items()}
+        table.versions = {**kept, spec.version: (spec, row_of)}
+        table.current = spec.version
 
-    @rule(ram_bytes=st.sampled_from([0, 2000, 1 << 20]), lose_warm=st.booleans())
-    def reopen(self, ram_bytes: int, lose_warm: bool) -> None:
+    @precondition(lambda self: self.tables)
+    @rule(
+        data=st.data(),
+        row_of=values.filter(len),
+        durability=st.sampled_from(["none", "async", "sync"]),
+        id=st.sampled_from(["", "", "a", "b", "c"]),
+    )
+    def update(
+        self, data: st.DataObject, row_of: dict[int, int], durability: Durability, id: str
+    ) -> None:
+        table = self.tables[data.draw(st.sampled_from([*self.tables]))]
+        spec, held = table.versions[table.current]
+        arrays = spec.name, keys_of(*row_of), rows_of(spec, [*row_of.values()])
+        id = id or (f"once {len(self.ids)}" if durability == "none" else "")
+        receipt = self.store.update(*arrays, durability=durability, id=id)
+        if durability == "none":  # sent again, it is answered once the first is committed
+            assert receipt.epoch == 0
+            assert self.store.update(*arrays, id=id).is_repeat
+        else:
+            assert receipt.is_repeat == (id in self.ids)
+        if id not in self.ids:
+            held.update(row_of)
+        self.ids |= {id} - {""}
+
+    @precondition(lambda self: any(len(table.versions) > 1 for table in self.tables.values()))
+    @rule()
+    def roll_back(self) -> None:
+        for name, table in self.tables.items():
+            others = table.versions.keys() - {table.current}
+            if others:
+                table.current = self.store.roll_back(name).version
+                assert table.current == max(others)
+
+    @rule(
+        ram_bytes=rams,
+        lmdb_bytes=st.sampled_from([0, LMDB_BYTES_MAX]),
+        lose_warm=st.booleans(),
+        settle=st.booleans(),
+    )
+    def reopen(self, ram_bytes: int, lmdb_bytes: int, lose_warm: bool, settle: bool) -> None:
         self.store.close()
         if lose_warm:
-            shutil.rmtree(self.folder / "lmdb")
-        self.open(ram_bytes)
+            self.follower.close()
+            shutil.rmtree(self.folder / "s" / "lmdb")
+        self.open(ram_bytes, lmdb_bytes)
+        if settle:
+            self.store.settle()
 
-    @rule()
-    def verify(self) -> None:
+    # What looks at it -------------------------------------------------------------------------
+
+    @rule(wanted=st.lists(keys, max_size=50), data=st.data(), times=st.integers(1, 3))
+    def look_up(self, wanted: list[int], data: st.DataObject, times: int) -> None:
+        for name, table in self.tables.items():
+            version = data.draw(st.sampled_from([None, *table.versions]))
+            for _ in range(times):
+                self.check(self.store, name, version, wanted)
+                self.store.settle()
+
+    def check(
+        self, store: ParameterStore, name: str, version: int | None, wanted: list[int]
+    ) -> None:
+        model = self.tables[name]
+        spec, row_of = model.versions[version or model.current]
+        table = store.table(name, version)
+        assert table.spec == spec
+        rows, missing = look_up(table, keys_of(*wanted))
+        assert missing.tolist() == [key not in row_of for key in wanted]
+        assert (rows == expected_rows(spec, row_of, wanted)).all()
+
+    @rule(wanted=st.lists(keys, max_size=50), data=st.data())
+    def look_up_bags(self, wanted: list[int], data: st.DataObject) -> None:
+        for name, table in self.tables.items():
+            spec, row_of = table.versions[table.current]
+            if spec.dtype != "float32":
+                continue
+            cut = data.draw(st.integers(0, len(wanted)))
+            sums = np.full((2, spec.dim), 77, np.float32)
+            offsets = np.array([0, cut, len(wanted)])
+            count = self.store.table(name).lookup_bags(keys_of(*wanted), offsets, sums, "sum")
+            assert count == sum(key not in row_of for key in wanted)
+            rows = expected_rows(spec, row_of, wanted).astype(np.float64)
+            expected = [rows[:cut].sum(axis=0), rows[cut:].sum(axis=0)]
+            np.testing.assert_allclose(sums, expected, rtol=1e-5)
+
+    @precondition(lambda self: self.tables)
+    @rule(wanted=st.lists(keys, max_size=50), ram_bytes=rams, data=st.data())
+    def follow(self, wanted: list[int], ram_bytes: int, data: st.DataObject) -> None:
+        if not self.follower.is_open:
+            self.follower.open(self.folder / "s", ram_bytes)
+        for name, table in self.tables.items():
+            version = data.draw(st.sampled_from([None, *table.versions]))
+            spec, row_of = table.versions[version or table.current]
+            rows, missing = self.follower.look_up(name, version, wanted)
+            assert missing == [key not in row_of for key in wanted]
+            assert rows == expected_rows(spec, row_of, wanted).tolist()
+
+    @rule(settle=st.booleans())
+    def verify(self, settle: bool) -> None:
+        if settle:
+            self.store.settle()
         report = self.store.verify()
         assert report.is_sound
-        assert len(report.parts) == 2 * sum(len(versions) for versions in self.model.values())
+        versions = sum(len(table.versions) for table in self.tables.values())
+        tiers = [part.tier for part in report.parts]
+        assert tiers.count("rocksdb") == versions
+        assert tiers.count("lmdb") == versions or not settle
+
+    @precondition(lambda self: self.tables and self.backups < 2)
+    @rule(read_only=st.booleans(), ram_bytes=rams)
+    def back_up(self, read_only: bool, ram_bytes: int) -> None:
+        self.backups += 1
+        folder = self.folder / f"backup-{self.backups}"
+        self.store.back_up(folder)
+        with ParameterStore.open(folder, ram_bytes=ram_bytes, read_only=read_only) as backup:
+            backup.settle()
+            for name, table in self.tables.items():
+                for version, (_, row_of) in table.versions.items():
+                    self.check(backup, name, version, [*row_of, 7])
+                self.check(backup, name, None, [7])
 
     @invariant()
     def versions_agree(self) -> None:
-        assert {spec.name for spec in self.store.tables()} == self.model.keys()
-        for name, versions in self.model.items():
-            assert self.store.versions(name) == tuple(versions)
+        assert {spec.name for spec in self.store.tables()} == self.tables.keys()
+        for name, table in self.tables.items():
+            assert self.store.versions(name) == tuple(table.versions)
+            assert self.store.table(name).spec.version == table.current
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _follower() -> Any:
+    StoreHistory.follower = Follower()
+    yield
+    StoreHistory.follower.end()
 
 
 TestStoreHistory = StoreHistory.TestCase
-TestStoreHistory.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestStoreHistory.settings = settings(max_examples=HISTORIES, stateful_step_count=20, deadline=None)

@@ -1,4 +1,4 @@
-"""Sorted runs give back what a dict would hold, ascending, whatever the sizes of run and block."""
+"""Sorted runs give back what a dict would hold, by place, whatever the sizes of run and block."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sedp.storage.bucket import Layout, keys_at, places_of
 from sedp.storage.sorted_runs import SortedRuns
 
 chunks = st.lists(st.lists(st.integers(0, 30), max_size=20), max_size=8)
 
 
 @settings(max_examples=60, deadline=None)
-@given(chunks, st.integers(1, 20), st.integers(1, 20))
-def test_equals_a_dict(batches: list[list[int]], run_rows: int, block_rows: int) -> None:
+@given(chunks, st.integers(1, 20), st.integers(1, 20), st.sampled_from(["hashed", "dense"]))
+def test_equals_a_dict(
+    batches: list[list[int]], run_rows: int, block_rows: int, layout: Layout
+) -> None:
     expected: dict[int, int] = {}
     with tempfile.TemporaryDirectory() as folder:
-        runs = SortedRuns(Path(folder), 4, run_rows * 12, block_rows * 12)
+        runs = SortedRuns(
+            Path(folder), 4, layout, run_bytes=run_rows * 12, block_bytes=block_rows * 12
+        )
         serial = 0
         for batch in batches:
             values = np.arange(serial, serial + len(batch), dtype=np.uint32)
@@ -27,12 +32,11 @@ def test_equals_a_dict(batches: list[list[int]], run_rows: int, block_rows: int)
             expected.update(zip(batch, values.tolist(), strict=True))
             runs.add(np.array(batch, np.uint64), values[:, np.newaxis].view(np.uint8))
         blocks = list(runs.blocks())
-        found = [
-            pair
-            for keys, rows in blocks
-            for pair in zip(keys.tolist(), rows.view(np.uint32)[:, 0].tolist(), strict=True)
-        ]
+        places = [place for part, _ in blocks for place in part.tolist()]
+        rows = [row for _, part in blocks for row in part.view(np.uint32)[:, 0].tolist()]
         run_count = serial // run_rows + 1
-        assert all(len(keys) <= max(block_rows, run_count) for keys, _ in blocks)
+        assert all(len(part) <= max(block_rows, run_count) for part, _ in blocks)
     assert runs.row_count == serial
-    assert found == sorted(expected.items())
+    assert places == sorted(places_of(np.array([*expected], np.uint64), layout).tolist())
+    keys = keys_at(np.array(places, np.uint64), layout).tolist()
+    assert dict(zip(keys, rows, strict=True)) == expected

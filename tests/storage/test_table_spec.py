@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage.table import TableSpec
+from sedp.storage.table_spec import TableSpec
 
 
 @pytest.mark.parametrize(

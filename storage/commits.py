@@ -1,0 +1,262 @@
+"""How a group of online updates becomes durable and visible, in this order.
+
+    in one LMDB transaction: rows into their buckets, an entry into the update log,
+        and before it ends RocksDB's batch, synced or not
+    a new snapshot, then RAM: this process sees them; others when they look next
+
+Should RocksDB refuse, the LMDB transaction is given up and nothing has happened. Should LMDB then
+fail to commit, as on a full disk, the rows are safe but old ones would be read: this process asks
+RocksDB for that version until a later commit has brought LMDB up to date, and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sedp.errors import StoreError
+from sedp.storage.bucket import places_of
+from sedp.storage.catalogue import Entry
+from sedp.storage.lmdb_database import LmdbDatabase
+from sedp.storage.recovery import batch_values, read_epoch
+from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.row_format import seal
+from sedp.storage.sorted_runs import sort_last_wins
+from sedp.storage.table_versions import TableVersions
+from sedp.storage.tier import Keys, Rows
+from sedp.storage.updates import Receipt, Update
+
+IDS_MAX = 1 << 16  # ids of updates remembered
+_NUMBER = struct.Struct("<Q")
+
+_log = logging.getLogger(__name__)
+
+Change = tuple[Entry, Keys, Rows]  # rows of one version, sealed
+
+
+class Ids:
+    """The ids of the last updates and their epochs, in a ring of fixed size in RocksDB."""
+
+    def __init__(self, truth: RocksDatabase) -> None:
+        self._epochs: dict[str, int] = {}
+        self._slots: dict[int, str] = {}
+        self._next = 0
+        for slot in range(IDS_MAX):
+            data = truth.get_meta(_slot_key(slot))
+            if data is None:
+                break
+            self._keep(slot, data[_NUMBER.size * 2 :].decode(), _NUMBER.unpack_from(data)[0])
+            order = _NUMBER.unpack_from(data, _NUMBER.size)[0]
+            self._next = max(self._next, order + 1)
+
+    def epoch_of(self, name: str) -> int | None:
+        """The epoch an id was committed in, None if it is not remembered."""
+        return self._epochs.get(name) if name else None
+
+    def records(self, names: Sequence[str], epoch: int) -> list[tuple[bytes, bytes]]:
+        """What to write to RocksDB so that these ids are remembered for ever."""
+        return [
+            (
+                _slot_key(number % IDS_MAX),
+                _NUMBER.pack(epoch) + _NUMBER.pack(number) + name.encode(),
+            )
+            for number, name in enumerate(names, self._next)
+        ]
+
+    def remember(self, names: Sequence[str], epoch: int) -> None:
+        """Know these ids, whose records are written, from now on."""
+        for name in names:
+            self._keep(self._next % IDS_MAX, name, epoch)
+            self._next += 1
+
+    def _keep(self, slot: int, name: str, epoch: int) -> None:
+        self._epochs.pop(self._slots.get(slot, ""), None)
+        self._slots[slot], self._epochs[name] = name, epoch
+
+
+def _slot_key(slot: int) -> bytes:
+    return b"update/%05d" % slot
+
+
+class Committer:
+    """Applies groups of updates; one thread at a time.
+
+    Args:
+        warm: the warm tier.
+        refresh: takes a new snapshot and brings RAM up to date with it.
+    """
+
+    def __init__(
+        self,
+        truth: RocksDatabase,
+        warm: LmdbDatabase,
+        versions: TableVersions,
+        refresh: Callable[[], None],
+    ) -> None:
+        self._truth = truth
+        self._warm = warm
+        self._versions = versions
+        self._refresh = refresh
+        self._ids = Ids(truth)
+        self.publishing = threading.Lock()  # held while the current versions change
+        self.epoch = read_epoch(truth)
+        self._complete = self.epoch  # LMDB has all up to here, but for those that are behind
+        self._behind: dict[Entry, Keys] = {}
+        self._has_news = False  # for readers: the catalogue
+
+    def commit(self, updates: Sequence[Update], sync: bool) -> list[Receipt | StoreError]:
+        """Apply updates in order, as one group; a repeated id is answered, not applied.
+
+        Returns:
+            A receipt each, or why an update is refused: the table has another shape by now.
+        """
+        if self._warm.is_gone:
+            self._refresh()
+        with self.publishing:
+            epoch = self.epoch + 1
+            receipts, fresh = self._sift(updates, epoch)
+            if sync and not fresh:  # one that is repeated may not have been synced
+                self._truth.flush_wal()
+            if not fresh and not self._behind:
+                return receipts
+            changes = self._changes(fresh, epoch)
+            self._write(changes, [update.id for update in fresh if update.id], epoch, sync)
+            self._refresh()
+            return receipts
+
+    def tell_of_catalogue(self) -> None:
+        """Have the readers look at the catalogue; with the next update if that fails now."""
+        self._has_news = True
+        try:
+            with self._warm.updating() as writer:
+                writer.log({})
+            self._has_news = False
+        except StoreError as err:
+            _log.warning("readers do not know yet which version is current: %s", err)
+
+    def _sift(
+        self, updates: Sequence[Update], epoch: int
+    ) -> tuple[list[Receipt | StoreError], list[Update]]:
+        receipts, fresh, seen = list[Receipt | StoreError](), list[Update](), set[str]()
+        current = {entry.spec.name: entry.spec for entry in self._versions.catalogue.current}
+        for update in updates:
+            before = epoch if update.id in seen else self._ids.epoch_of(update.id)
+            spec = current[update.spec.name]
+            if before is None and not spec.stores_as(update.spec):
+                receipts.append(
+                    StoreError(
+                        f"update of {spec.name!r}: version {spec.version} was published meanwhile, "
+                        f"whose rows are {spec.dtype}[{spec.dim}]; make the update anew"
+                    )
+                )
+                continue
+            receipts.append(Receipt(before or epoch, update.durability, before is not None))
+            if before is None:
+                fresh.append(update)
+                seen |= {update.id} - {""}
+        return receipts, fresh
+
+    def _changes(self, updates: Sequence[Update], epoch: int) -> list[Change]:
+        """The rows of each version that is current now, the last of each key."""
+        current = {entry.spec.name: entry for entry in self._versions.catalogue.current}
+        changes = []
+        for name in {update.spec.name: None for update in updates}:
+            mine = [update for update in updates if update.spec.name == name]
+            keys, rows = sort_last_wins(
+                np.concatenate([update.keys for update in mine]),
+                np.concatenate([update.rows for update in mine]),
+            )
+            entry = current[name]
+            changes.append((entry, keys, seal(keys, rows, epoch, entry.seed)))
+        return changes
+
+    def _write(self, changes: list[Change], ids: list[str], epoch: int, sync: bool) -> None:
+        batch = [
+            (entry.name, places_of(keys, entry.spec.layout), records)
+            for entry, keys, records in changes
+        ]
+        is_acknowledged = False
+        try:
+            with self._warm.updating() as writer:
+                for entry, keys, records in [*self._caught_up(), *changes]:
+                    version = self._versions.version(entry)
+                    warm = version.warm
+                    judge = version.heat.judge
+                    merged = (
+                        None
+                        if warm is None
+                        else warm.merge(writer, keys, records, judge, is_update=True)
+                    )
+                    if merged is None or merged.evicted or merged.refused:
+                        writer.raise_floor(epoch)
+                writer.log(self._pending(changes))
+                if self._has_news:
+                    writer.log({})
+                writer.set_epoch(epoch if changes else self.epoch)
+                if changes:
+                    values = batch_values(epoch, self._complete, self._pending(changes))
+                    values += self._ids.records(ids, epoch)
+                    self._truth.write_rows(batch, values, sync=sync)
+                is_acknowledged = True
+        except StoreError as err:
+            is_written = is_acknowledged or self._is_written(epoch)
+            if is_written is False:
+                raise
+            if is_written:
+                self._count(changes, ids, epoch)
+            self._fall_behind(changes, err)
+            if not is_acknowledged:
+                raise
+        else:
+            self._count(changes, ids, epoch)
+            self._catch_up()
+            self._has_news = False
+
+    def _is_written(self, epoch: int) -> bool | None:
+        """Whether look-ups meet rows in RocksDB that could not be synced; None if it cannot say."""
+        try:
+            return read_epoch(self._truth) == epoch
+        except StoreError:
+            return None
+
+    def _count(self, changes: list[Change], ids: list[str], epoch: int) -> None:
+        if changes:
+            self._ids.remember(ids, epoch)
+            self.epoch = epoch
+
+    def _pending(self, changes: list[Change]) -> dict[str, Keys]:
+        """The keys that LMDB lacks until the commit under way has reached it."""
+        pending = dict(self._behind)
+        for entry, keys, _ in changes:
+            pending[entry] = np.union1d(pending.get(entry, keys), keys)
+        return {entry.name: keys for entry, keys in pending.items()}
+
+    def _caught_up(self) -> list[Change]:
+        """What LMDB missed before, as the truth has it."""
+        changes = []
+        kept = set(self._versions.catalogue.entries)
+        for entry, keys in self._behind.items():
+            if entry not in kept:
+                continue
+            version = self._versions.version(entry)
+            changes.append((entry, *version.truth.read_records(keys)))
+        return changes
+
+    def _fall_behind(self, changes: list[Change], err: StoreError) -> None:
+        for entry, keys, _ in changes:
+            self._behind[entry] = np.union1d(self._behind.get(entry, keys), keys)
+            version = self._versions.version(entry)
+            version.bypass_warm(True)
+            version.reread(keys)
+        _log.warning("updates are stored, but LMDB is behind: %s", err)
+
+    def _catch_up(self) -> None:
+        kept = set(self._versions.catalogue.entries)
+        for entry in kept & set(self._behind):
+            self._versions.version(entry).bypass_warm(False)
+        self._behind.clear()
+        self._complete = self.epoch

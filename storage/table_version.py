@@ -1,0 +1,300 @@
+"""One version of a table: the cascade of its tiers.
+
+    RAM → LMDB → keys known to have no row → RocksDB → the default row
+
+A version whose rows are all in RAM is *resident*: what RAM has not gets the default row at once.
+Else only RocksDB, the truth, may say that a key has no row: in LMDB a flipped bit of a key would
+hide one. Such keys are then remembered in a RAM tier of their own, where they cost no row's place.
+Rows found below RAM enter RAM, unless an online update has changed them meanwhile; rows that only
+RocksDB had are offered to LMDB.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sedp.errors import StoreError
+from sedp.storage.arguments import check_keys, check_look_up
+from sedp.storage.bags import Pooling, pool_rows
+from sedp.storage.bucket_reading import Positions
+from sedp.storage.budget import NOTHING, Share
+from sedp.storage.catalogue import Entry
+from sedp.storage.lmdb_tier import LmdbTier
+from sedp.storage.miss_policy import MissPolicy
+from sedp.storage.placement import Heat, Mover
+from sedp.storage.ram_tier import CACHE_REACH, RESIDENT_REACH, RamTier
+from sedp.storage.recent_changes import RecentChanges
+from sedp.storage.rocksdb_tier import RocksdbTier
+from sedp.storage.statistics import TableStatistics
+from sedp.storage.tier import Keys, Mask, Rows
+
+_log = logging.getLogger(__name__)
+
+
+class RetiredError(StoreError):
+    """This version was dropped, or the store is closed."""
+
+
+class TableVersion:
+    """Ready for look-ups from any thread.
+
+    Args:
+        entry: its description.
+        warm: its part of the warm tier, if it is there.
+        truth: all its rows.
+        mover: takes keys whose rows only the truth had, to put them into the warm tier.
+        is_as_imported: no online update was ever made, so that its rows are those of the entry.
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        warm: LmdbTier | None,
+        truth: RocksdbTier,
+        policy: MissPolicy,
+        mover: Mover,
+        is_as_imported: Callable[[], bool],
+    ) -> None:
+        self.entry = entry
+        self.spec = entry.spec
+        self.warm = warm
+        self._bypasses_warm = False
+        self.truth = truth
+        self.share = NOTHING
+        self._policy = policy
+        self._mover = mover
+        self._is_as_imported = is_as_imported
+        changes = RecentChanges()
+        self._ram = RamTier("ram", self.spec.row_bytes, changes=changes)
+        self._absent = RamTier("absent", 0, changes=changes)
+        self.heat = Heat(0 if warm is None or warm.is_whole else entry.rows)
+        self._default = self.spec.default_row
+        self._default_stored = self.spec.encode(self._default[np.newaxis])
+        self._lock = threading.Lock()
+        self._defaults = 0
+        self._turn = 0
+        self._retired = ""
+
+    def lookup(self, keys: Keys, out: NDArray[Any], missing: Mask) -> int:
+        """See `Table.lookup`."""
+        check_look_up(self.spec, keys, out, missing)
+        is_plain = self.spec.row_format == "float32"
+        rows = out.view(np.uint8) if is_plain else self._scratch(keys)
+        count = self._gather(keys, rows, missing)
+        if not is_plain:
+            self.spec.decode(rows, out)
+        if count:
+            np.copyto(out, self._default, where=missing[:, np.newaxis])
+        return count
+
+    def lookup_bags(
+        self, keys: Keys, offsets: NDArray[np.int64], out: NDArray[np.float32], mode: Pooling
+    ) -> int:
+        """See `Table.lookup_bags`."""
+        if self.spec.dtype != "float32":
+            raise ValueError(
+                f"table {self.spec.name!r} is {self.spec.dtype}; only float32 rows are pooled"
+            )
+        rows, missing = self._scratch(keys), np.empty(len(keys), dtype=np.bool_)
+        check_keys(self.spec, keys)
+        count = self._gather(keys, rows, missing)
+        rows[missing] = self._default_stored
+        places = np.arange(len(keys), dtype=np.int64)
+        pool_rows(rows, places, offsets, self.spec.row_format, mode, out)
+        return count
+
+    def _scratch(self, keys: Keys) -> Rows:
+        return np.empty((len(keys), self.spec.row_bytes), dtype=np.uint8)
+
+    def _gather(self, keys: Keys, rows: Rows, missing: Mask) -> int:
+        """Write stored rows; returns how many keys have none, whose rows are undefined."""
+        if self._retired:
+            raise RetiredError(self._retired)
+        since = self._ram.moment()
+        count, is_final = self._ram.answer(keys, rows, missing)
+        if count and not is_final:
+            count = self._look_below(keys, rows, missing, since)
+        if count:
+            with self._lock:
+                self._defaults += count
+        else:
+            self._policy.all_hit()
+        return count
+
+    def _look_below(self, keys: Keys, rows: Rows, missing: Mask, since: int) -> int:
+        wanted = np.flatnonzero(missing)
+        damaged = 0
+        warm = self._usable_warm()
+        if warm is not None:
+            self.heat.note(keys[wanted])
+            found, damaged = warm.answer(keys, wanted, rows, missing)
+            if len(found) and self.share.row_sets:
+                self._offer(keys, rows, found, since)
+            if len(found) == len(wanted):
+                return 0
+            wanted = np.flatnonzero(missing)
+        if not self._policy.waits(len(keys), len(wanted)):
+            self._fill_behind(keys[wanted])
+            return len(wanted)
+        return self._ask_truth(keys, wanted, rows, missing, since, damaged > 0)
+
+    def _usable_warm(self) -> LmdbTier | None:
+        return None if self._bypasses_warm else self.warm
+
+    def _offer(self, keys: Keys, rows: Rows, found: Positions, since: int) -> None:
+        """Offer RAM every other row that LMDB had, in turn.
+
+        To offer a row takes longer than to read it there again; what is wanted comes by again.
+        """
+        self._turn ^= 1
+        offered = found[self._turn :: 2]
+        self._ram.put_many(keys[offered], rows[offered], since)
+
+    def _ask_truth(
+        self,
+        keys: Keys,
+        wanted: Positions,
+        rows: Rows,
+        missing: Mask,
+        since: int,
+        is_damaged: bool,
+    ) -> int:
+        unknown, places = np.unique(keys[wanted], return_inverse=True)
+        fetched, absent = self._fetch(unknown, since, is_damaged)
+        rows[wanted] = fetched[places]
+        missing[wanted] = absent[places]
+        return int(np.count_nonzero(missing))
+
+    def _fetch(self, keys: Keys, since: int, is_damaged: bool = False) -> tuple[Rows, Mask]:
+        """Rows of distinct keys that only the truth can have, and which of them have none.
+
+        Args:
+            is_damaged: the warm tier has damaged rows of some of them, to be written anew.
+        """
+        rows, absent = self._scratch(keys), np.empty(len(keys), dtype=np.bool_)
+        self._absent.get_many(keys, rows[:, :0], absent)
+        np.logical_not(absent, out=absent)
+        pending = np.flatnonzero(~absent)
+        if len(pending) == 0:
+            return rows, absent
+        asked = keys[pending]
+        answer, unknown = self._scratch(asked), np.empty(len(asked), dtype=np.bool_)
+        self.truth.get_many(asked, answer, unknown)
+        held = ~unknown
+        rows[pending] = answer
+        absent[pending] = unknown
+        self._absent.put_many(asked[unknown], answer[unknown, :0], since)
+        self._ram.put_many(asked[held], answer[held], since)
+        self._promote(asked[held], is_damaged)
+        return rows, absent
+
+    def _promote(self, keys: Keys, is_damaged: bool) -> None:
+        """Offer rows to the warm tier: to mend it, or because they are wanted again and again."""
+        if self.warm is None:
+            return
+        wanted = keys if is_damaged else keys[self.heat.is_wanted(keys)]
+        if len(wanted):
+            self._mover.promote(self, wanted)
+
+    def _fill_behind(self, keys: Keys) -> None:
+        if self._policy.fills:
+            self._mover.fill(self, np.unique(keys))
+
+    def fetch(self, keys: Keys) -> None:
+        """Bring the rows of distinct keys into RAM, for look-ups to come."""
+        self._fetch(keys, self._ram.moment())
+
+    def resize(self, share: Share) -> None:
+        """Set how much RAM keeps; what changes in size starts empty.
+
+        With a whole share all rows are loaded, and the version is resident when this returns,
+        unless rows are damaged. Look-ups go on meanwhile.
+        """
+        self._ram.resize(share.row_sets, RESIDENT_REACH if share.is_whole else CACHE_REACH)
+        self._absent.resize(share.absent_sets)
+        self.share = share
+        if share.is_whole and not self._ram.is_resident:
+            self._load()
+
+    def _load(self) -> None:
+        """Take all rows into RAM; from the truth too where the warm tier lacks some, or may."""
+        scanned = corrupt = 0
+        warm = self._usable_warm()
+        for tier in (self.truth,) if warm is None else (warm, self.truth):
+            since, scanned, corrupt = self._ram.moment(), 0, 0
+            for part in tier.scan():
+                self._ram.put_many(part.keys, part.rows, since)
+                scanned += len(part.keys)
+                corrupt += part.corrupt
+            if self._is_as_imported() and self._ram.settle(self.entry.rows):
+                return
+        if scanned >= self.entry.rows and not corrupt and self._ram.settle(scanned):
+            return
+        _log.warning(
+            "table %r version %d: RAM got %d of its %d rows, so look-ups go on to disk; import it "
+            "again: some are damaged (see `sedp store verify`), or updates have added too many",
+            self.spec.name,
+            self.spec.version,
+            self._ram.statistics().rows,
+            max(scanned, self.entry.rows),
+        )
+
+    def reread(self, keys: Keys) -> None:
+        """Rows of distinct keys have changed below RAM: take up what they are now."""
+        rows, missing = self._scratch(keys), np.ones(len(keys), dtype=np.bool_)
+        warm = self._usable_warm()
+        if warm is not None:
+            warm.answer(keys, np.arange(len(keys)), rows, missing)
+        rest = np.flatnonzero(missing)
+        if len(rest):
+            answer, absent = self._scratch(keys[rest]), np.empty(len(rest), dtype=np.bool_)
+            self.truth.get_many(keys[rest], answer, absent)
+            rows[rest], missing[rest] = answer, absent
+        self._ram.replace_many(keys[~missing], rows[~missing])
+        self._absent.forget(keys)
+
+    def forget_all(self) -> None:
+        """Any row may have changed."""
+        share, self.share = self.share, NOTHING
+        self._ram.clear()
+        self._absent.clear()
+        self._ram.resize(0)
+        self._absent.resize(0)
+        self.resize(share)
+
+    def retire(self, reason: str) -> None:
+        """Refuse look-ups from now on, with this message, and give back the memory."""
+        self._retired = reason
+        self.resize(NOTHING)
+
+    def statistics(self) -> TableStatistics:
+        """A frozen snapshot."""
+        tiers = (self._ram, self.warm, self.truth, self._absent)
+        counts = tuple(tier.statistics() for tier in tiers if tier is not None)
+        return TableStatistics(
+            self.spec,
+            self.entry.rows,
+            counts[0].lookups,
+            self._defaults,
+            counts,
+            self._ram.is_resident,
+            self._policy.statistics(),
+        )
+
+    def bypass_warm(self, bypass: bool) -> None:
+        """The warm tier lacks changes and may not be asked; or may again."""
+        self._bypasses_warm = bypass
+
+    def detach_warm(self) -> None:
+        """The warm tier has nothing of this any more."""
+        self.warm = None
+
+    def attach_warm(self, warm: LmdbTier) -> None:
+        """Ask this part of the warm tier too."""
+        self.heat, self.warm = Heat(0 if warm.is_whole else self.entry.rows), warm

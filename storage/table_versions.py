@@ -1,0 +1,127 @@
+"""All table versions of an open store: which there are, which is current, what RAM each has."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Callable
+
+from sedp.errors import SedpError, StoreError
+from sedp.storage.budget import NOTHING, divide
+from sedp.storage.catalogue import Catalogue, Entry
+from sedp.storage.table import Table
+from sedp.storage.table_version import TableVersion
+from sedp.storage.update_log import Changes
+
+
+class TableVersions:
+    """Follows the catalogue.
+
+    Args:
+        ram_bytes: most that the RAM tiers of all versions together may take.
+        make: makes the version of an entry, ready for look-ups.
+    """
+
+    def __init__(self, ram_bytes: int, make: Callable[[Entry], TableVersion]) -> None:
+        self._ram_bytes = ram_bytes
+        self._make = make
+        self._lock = threading.Lock()
+        self._dividing = threading.Lock()
+        self._versions: dict[tuple[str, int], TableVersion] = {}
+        self._tables: dict[str, Table] = {}
+        self.catalogue = Catalogue()
+
+    def adopt(self, catalogue: Catalogue) -> set[Entry]:
+        """Make what is new, follow what is current, retire what is gone; returns the last."""
+        with self._lock:
+            gone = set(self.catalogue.entries) - set(catalogue.entries)
+            self.catalogue = catalogue
+            for entry in catalogue.entries:
+                if _key(entry) not in self._versions:
+                    self._versions[_key(entry)] = self._make(entry)
+            for entry in catalogue.current:
+                version = self._versions[_key(entry)]
+                table = self._tables.setdefault(entry.spec.name, Table(version))
+                table.follow(version)
+            for entry in gone:
+                self._versions.pop(_key(entry)).retire(
+                    f"table {entry.spec.name!r} version {entry.spec.version} was dropped; take the "
+                    "current one with ParameterStore.table"
+                )
+            return gone
+
+    def divide_ram(self) -> None:
+        """Give every current version its share; first take what others have, to stay in budget."""
+        with self._lock:
+            versions = dict(self._versions)
+            current = self.catalogue.current
+            sizes = [(entry.rows, entry.spec.row_bytes) for entry in current]
+            shares = dict(zip(map(_key, current), divide(self._ram_bytes, sizes), strict=True))
+        with self._dividing:
+            for key, version in versions.items():
+                if version.share != shares.get(key):
+                    version.resize(NOTHING)
+            for key, share in shares.items():
+                versions[key].resize(share)
+
+    def find(self, name: str, version: int | None) -> Table:
+        """The table that follows the current version, or stays with a certain one.
+
+        Raises:
+            StoreError: there is none; the message names the nearest table or the versions kept.
+        """
+        with self._lock:
+            kept = self.catalogue.versions(name)
+            if not kept:
+                raise StoreError(f"there is no table {name!r}; {self._nearest(name)}")
+            if version is None:
+                return self._tables[name]
+            if version not in kept:
+                raise StoreError(
+                    f"table {name!r} has no version {version}; it has " + ", ".join(map(str, kept))
+                )
+            return Table(self._versions[name, version])
+
+    def _nearest(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self._tables, n=1)
+        if near:
+            return f"did you mean {near[0]!r}?"
+        names = ", ".join(sorted(self._tables))
+        return f"there are {names}" if names else "the store is empty; import one"
+
+    def current(self, name: str) -> TableVersion:
+        """The current version of a table; raises as `find`."""
+        self.find(name, None)
+        with self._lock:
+            return self._versions[name, self.catalogue.current_version(name) or 0]
+
+    def version(self, entry: Entry) -> TableVersion:
+        """The version of an entry of the catalogue."""
+        with self._lock:
+            return self._versions[_key(entry)]
+
+    def all(self) -> list[TableVersion]:
+        """Every version there is."""
+        with self._lock:
+            return list(self._versions.values())
+
+    def apply(self, changes: Changes) -> None:
+        """Take changed rows up into RAM, or forget them."""
+        for version in self.all():
+            if changes.has_gap:
+                version.forget_all()
+            elif version.entry.name in changes.keys:
+                try:
+                    version.reread(changes.keys[version.entry.name])
+                except SedpError:
+                    version.forget_all()
+                    raise
+
+    def retire(self, reason: str) -> None:
+        """Refuse look-ups in all versions."""
+        for version in self.all():
+            version.retire(reason)
+
+
+def _key(entry: Entry) -> tuple[str, int]:
+    return entry.spec.name, entry.spec.version

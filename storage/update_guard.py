@@ -1,0 +1,70 @@
+"""What an online update must be like before it is let near the rows that are served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sedp.errors import StoreError
+from sedp.storage.table_spec import TableSpec
+from sedp.storage.tier import Keys
+from sedp.storage.updates import DURABILITIES, UPDATE_ROWS_MAX
+
+ID_CHARS_MAX = 128
+
+
+class UpdateGuard:
+    """Checks updates of one table.
+
+    Args:
+        norm_max: most that the Euclidean norm of a row may be; None for any.
+    """
+
+    def __init__(self, spec: TableSpec, norm_max: float | None) -> None:
+        self.spec = spec
+        self._norm_max = norm_max
+
+    def check(self, keys: Keys, rows: NDArray[Any], durability: str, id: str) -> None:
+        """Refuse what does not fit.
+
+        Raises:
+            StoreError: the message says what, and the limit.
+        """
+        name = f"update of {self.spec.name!r}"
+        if durability not in DURABILITIES:
+            raise StoreError(
+                f"{name}: durability {durability!r} is not one of {', '.join(DURABILITIES)}"
+            )
+        if len(id) > ID_CHARS_MAX:
+            raise StoreError(f"{name}: id of {len(id)} characters; at most {ID_CHARS_MAX}")
+        if keys.dtype != np.uint64 or keys.ndim != 1 or not 1 <= len(keys) <= UPDATE_ROWS_MAX:
+            raise StoreError(
+                f"{name}: keys are {keys.dtype}{list(keys.shape)}; they must be uint64[n], "
+                f"1 ≤ n ≤ {UPDATE_ROWS_MAX}"
+            )
+        if rows.dtype != self.spec.row_dtype or rows.shape != (len(keys), self.spec.dim):
+            raise StoreError(
+                f"{name}: rows are {rows.dtype}{list(rows.shape)}; with {len(keys)} keys they must "
+                f"be {self.spec.dtype}[{len(keys)}, {self.spec.dim}]"
+            )
+        if rows.dtype.kind == "f":
+            self._check_numbers(name, keys, rows)
+
+    def _check_numbers(self, name: str, keys: Keys, rows: NDArray[Any]) -> None:
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(bad):
+            raise StoreError(
+                f"{name}: {len(bad)} of {len(keys)} rows, the first of key {keys[bad[0]]}, hold "
+                "NaN or infinity; send finite numbers"
+            )
+        if self._norm_max is None:
+            return
+        norms = np.linalg.norm(rows.astype(np.float64), axis=1)
+        worst = int(np.argmax(norms))
+        if norms[worst] > self._norm_max:
+            raise StoreError(
+                f"{name}: the row of key {keys[worst]} has norm {norms[worst]:.4g}, the limit is "
+                f"{self._norm_max:g}; send smaller steps, or raise norm_max"
+            )
