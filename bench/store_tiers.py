@@ -1,217 +1,153 @@
-"""The whole look-up, on each tier alone and through all of them, and the import that fills them.
+"""The whole look-up through RAM, LMDB and RocksDB, against plain Python and the dense gather.
 
-One table, built once a round by the import that is measured; the last one is then read. Opened
-with no RAM it is read from LMDB; over a folder that has the truth only, from RocksDB or, with RAM
-for all rows, from there.
+Both have RAM for 5 % of the rows. Where LMDB has half of the rows, plain Python is told beforehand
+which half is asked for most; the store has to find out, in passes over the keys before it is
+measured. The batches are of one fixed stream, so what is hot does not change; it has ten keys for
+each row of the table, so that the rare ones are met as well.
 """
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 
 from bench.figure import Figure, Goal, make_figure, measure_in_turn
 from bench.store_batches import (
     BATCH_KEYS,
-    DIM,
+    BATCH_KEYS_MAX,
     ROW_BYTES,
     SKEWS,
     Effort,
     Ints,
+    at_least,
     draw_batches,
     keys_per_s,
     median_us,
+    tail_us,
     times_as_fast,
 )
-from bench.store_plain import Keys, PlainTiers, Rows
+from bench.store_built import Built, Floats, Opened, opened
+from bench.store_plain import PlainTiers
 from sedp.storage.budget import ABSENT_SHARE
-from sedp.storage.ram_kernels import WAYS
+from sedp.storage.ram_line import WAYS
 from sedp.storage.ram_tier import bytes_per_set
-from sedp.storage.store import ParameterStore
-from sedp.storage.table import Table, TableSpec
+from sedp.storage.table import Table
+from sedp.storage.tier import Keys
 
-RESIDENT_BYTES = 1 << 30
-CACHE_SHARE = 0.05  # of the rows that have a place in RAM, end to end
-_SPEC = TableSpec("bench", DIM, "float32")
-_CHUNK_ROWS = 1 << 16
-
-
-class Built:
-    """A table in a store and in plain libraries, built anew by each call of either method."""
-
-    def __init__(self, folder: Path, rows: int, dice: np.random.Generator) -> None:
-        self.keys: Keys = dice.permutation(rows).astype(np.uint64)
-        self.rows: Rows = dice.random((rows, DIM), dtype=np.float32)
-        self.dense = self.rows[np.argsort(self.keys)]  # row of key k at k
-        self.mapped = np.memmap(folder / "rows", np.float32, "w+", shape=self.dense.shape)
-        self.mapped[:] = self.dense
-        self.store_path, self._plain_path = folder / "store", folder / "plain"
-        self.plain: PlainTiers | None = None
-
-    def import_store(self) -> float:
-        """Seconds that `import_table` took, in chunks in no order."""
-        shutil.rmtree(self.store_path, ignore_errors=True)
-        starts = range(0, len(self.keys), _CHUNK_ROWS)
-        parts = [slice(start, start + _CHUNK_ROWS) for start in starts]
-        with ParameterStore.open(self.store_path, ram_bytes=0, create=True) as store:
-            started = time.perf_counter()
-            store.import_table(_SPEC, ((self.keys[part], self.rows[part]) for part in parts))
-            return time.perf_counter() - started
-
-    def fill_plain(self) -> float:
-        """Seconds to store the same in both libraries."""
-        self.close()
-        shutil.rmtree(self._plain_path, ignore_errors=True)
-        self.plain = PlainTiers(self._plain_path)
-        started = time.perf_counter()
-        self.plain.fill(self.keys, self.rows)
-        return time.perf_counter() - started
-
-    def close(self) -> None:
-        if self.plain is not None:
-            self.plain.close()
+RAM_SHARE = 0.05  # of the rows that have a place in RAM
+LMDB_SHARE = 0.5
+DRAWS_PER_ROW = 10
+PLAIN_BATCHES = 400  # until the LRU is full: a dict has no more to learn
+PASSES = 2  # over all batches until RAM and LMDB have what they should
+PLAIN_GOAL = at_least(15, 25)
+DENSE_GOAL = at_least(0.4, 0.6)
+TAIL_GOAL = Goal(1000)
+ANCHOR = "OrderedDict → txn.get → Rdict.get"
 
 
-def tier_figures(built: Built, effort: Effort, dice: np.random.Generator) -> list[Figure]:
-    """Keys a second of `Table.lookup` where one tier has all that is asked for."""
-    figures = list[Figure]()
-    with _one_tier_tables(built.store_path) as tables:
-        for skew in SKEWS:
-            for size in BATCH_KEYS:
-                ids = draw_batches(skew, len(built.keys), size, dice)
-                figures += _tier_figures(built, tables, skew, ids, effort)
-    return figures
-
-
-def _tier_figures(
-    built: Built, tables: list[Table], skew: str, ids: Ints, effort: Effort
+def whole_figures(
+    built: Built, plain: PlainTiers, effort: Effort, dice: np.random.Generator
 ) -> list[Figure]:
-    ram, lmdb, rocksdb, dense, getmulti, get_list, memmap = measure_in_turn(
-        effort.rounds,
-        *(
-            median_us(look_up, len(ids), effort.seconds)
-            for look_up in (
-                *(_look_up(built, table, ids) for table in tables),
-                *_anchors(built, ids),
-            )
-        ),
-    )
-    size = ids.shape[1]
-    figures = list[Figure]()
-    for tier, us, anchor, anchor_us, goal in (
-        ("RAM, resident", ram, "np.take of a dense table", dense, 0.6),
-        ("LMDB only", lmdb, "py-lmdb getmulti", getmulti, 10),
-        ("LMDB only", lmdb, "np.take of a memmap", memmap, 0.2),
-        ("RocksDB only", rocksdb, "rocksdict get(list)", get_list, 1.5),
-    ):
-        name = f"look-up, {tier}, {skew}, {size:,} keys"
-        if anchor_us is not memmap:
-            figures.append(_rate_figure(name, size, us, anchor, anchor_us))
-        if size == BATCH_KEYS[-1]:
-            least = Goal(goal, at_most=False)
-            figures.append(times_as_fast(f"{name}: × {anchor}", us, anchor_us, least))
-    return figures
-
-
-def _anchors(built: Built, ids: Ints) -> list[Callable[[int], object]]:
-    """Dense gather, py-lmdb, rocksdict, gather from a mapped file; each takes a batch's number."""
-    assert built.plain is not None
-    plain, keys = built.plain, ids.astype(np.uint64)
-    out = np.empty((ids.shape[1], DIM), dtype=np.float32)
-    for answer in (plain.get_from_lmdb, plain.get_from_rocksdb):
-        assert np.array_equal(answer(keys[0]), built.dense[ids[0]])
+    """Over a store that has all rows in LMDB."""
+    rows, skew, size = len(built.keys), SKEWS[0], BATCH_KEYS[-1]
+    ids = draw_batches(skew, rows, size, dice, rows * DRAWS_PER_ROW)
+    many = ids.ravel()[: ids.size // BATCH_KEYS_MAX * BATCH_KEYS_MAX].reshape(-1, BATCH_KEYS_MAX)
+    with opened(built.path, ram_bytes_for(int(rows * RAM_SHARE), ROW_BYTES)) as held:
+        plain.places = int(rows * RAM_SHARE)
+        look_up = settled(built, held, ids)
+        warm_up(plain_look_up(plain, ids), min(PLAIN_BATCHES, len(ids)))
+        ours, limit, theirs = measure_in_turn(
+            effort.rounds,
+            median_us(look_up, len(ids), effort.seconds * 2),
+            median_us(built.take_from(built.dense, ids), len(ids), effort.seconds),
+            median_us(plain_look_up(plain, ids), len(ids), effort.seconds * 2),
+        )
+        many_look_up = settled(built, held, many)
+        (tail,) = measure_in_turn(
+            effort.rounds, tail_us(many_look_up, len(many), effort.seconds * 2)
+        )
+    name = f"RAM {RAM_SHARE:.0%} + LMDB 100 %, {skew}, {size:,} keys"
+    dense = "np.take of a dense table"
+    rates, limits = keys_per_s(ours, size), keys_per_s(limit, size)
+    tail_name = f"RAM {RAM_SHARE:.0%} + LMDB 100 %, {skew}, {BATCH_KEYS_MAX:,} keys: p99"
     return [
-        lambda at: np.take(built.dense, ids[at], axis=0, mode="clip", out=out),
-        lambda at: plain.get_from_lmdb(keys[at]),
-        lambda at: plain.get_from_rocksdb(keys[at]),
-        lambda at: np.take(built.mapped, ids[at], axis=0, mode="clip", out=out),
+        make_figure(name, "keys/s", rates, anchor=dense, anchor_rounds=limits),
+        times_as_fast(f"{name}: × {dense}", ours, limit, DENSE_GOAL),
+        times_as_fast(f"{name}: × plain Python", ours, theirs, PLAIN_GOAL),
+        make_figure(tail_name, "µs/batch", tail, goal=TAIL_GOAL),
     ]
 
 
-def _rate_figure(
-    name: str, size: int, us: list[float], anchor: str, anchor_us: list[float]
-) -> Figure:
-    rates, anchor_rates = keys_per_s(us, size), keys_per_s(anchor_us, size)
-    return make_figure(name, "keys/s", rates, anchor=anchor, anchor_rounds=anchor_rates)
+def part_figures(
+    built: Built, plain: PlainTiers, effort: Effort, dice: np.random.Generator
+) -> list[Figure]:
+    """Over a store that was imported with LMDB for half of the rows.
 
-
-def _look_up(built: Built, table: Table, ids: Ints) -> Callable[[int], object]:
-    """`Table.lookup` of a batch by its number, after a look at the first one's answer."""
-    keys = ids.astype(np.uint64)
-    out = np.empty((ids.shape[1], DIM), dtype=np.float32)
-    missing = np.empty(ids.shape[1], dtype=np.bool_)
-    table.lookup(keys[0], out, missing)
-    assert np.array_equal(out, built.dense[ids[0]]), "the table gave other rows than it was given"
-    return lambda at: table.lookup(keys[at], out, missing)
-
-
-@contextmanager
-def _one_tier_tables(store_path: Path) -> Iterator[list[Table]]:
-    """The table all in RAM, from LMDB only, and from RocksDB only."""
-    truth_path = store_path.parent / "truth"
-    truth_path.mkdir()
-    (truth_path / "rocksdb").symlink_to(store_path / "rocksdb")
-    with (
-        ParameterStore.open(store_path, ram_bytes=0) as lmdb,
-        ParameterStore.open(truth_path, ram_bytes=0, read_only=True) as rocksdb,
-        ParameterStore.open(truth_path, ram_bytes=RESIDENT_BYTES, read_only=True) as ram,
-    ):
-        table = ram.table(_SPEC.name)
-        assert table.statistics().resident, "RESIDENT_BYTES do not take all rows"
-        yield [table, lmdb.table(_SPEC.name), rocksdb.table(_SPEC.name)]
-
-
-def end_to_end_figures(built: Built, effort: Effort, dice: np.random.Generator) -> list[Figure]:
-    """RAM for 5 % of the rows, all of them in LMDB and RocksDB, against plain Python with as many.
-
-    Both are warmed by one pass over the keys. RocksDB is there as in service, but as no key is
-    absent, neither has to ask it.
+    Args:
+        plain: with RocksDB filled, and LMDB empty.
     """
-    assert built.plain is not None
-    plain, rows, size = built.plain, len(built.keys), BATCH_KEYS[-1]
-    sets = int(rows * CACHE_SHARE) // WAYS
-    row_bytes = sets * bytes_per_set(ROW_BYTES)
-    ram_bytes = row_bytes * ABSENT_SHARE // (ABSENT_SHARE - 1)
-    with ParameterStore.open(built.store_path, ram_bytes=ram_bytes) as store:
-        table = store.table(_SPEC.name)
-        ids = draw_batches(SKEWS[0], rows, size, dice)
-        keys = ids.astype(np.uint64)
-        look_up = _look_up(built, table, ids)
-        plain.places = table.statistics().tiers[0].bytes // bytes_per_set(ROW_BYTES) * WAYS
-        for at in range(len(keys)):
-            look_up(at)
-            plain.look_up(keys[at])
-        assert np.array_equal(plain.look_up(keys[0]), built.dense[ids[0]])
+    rows, skew, size = len(built.keys), SKEWS[0], BATCH_KEYS[-1]
+    ids = draw_batches(skew, rows, size, dice, rows * DRAWS_PER_ROW)
+    plain.fill_lmdb(*_hottest(ids, built.dense, LMDB_SHARE))
+    plain.places = int(rows * RAM_SHARE)
+    with opened(built.path, ram_bytes_for(int(rows * RAM_SHARE), ROW_BYTES)) as held:
+        look_up = settled(built, held, ids)
+        warm_up(plain_look_up(plain, ids), min(PLAIN_BATCHES, len(ids)))
+        before = truth_lookups(held.table)
         ours, theirs = measure_in_turn(
             effort.rounds,
-            median_us(look_up, len(keys), effort.seconds * 2),
-            median_us(lambda at: plain.look_up(keys[at]), len(keys), effort.seconds * 2),
+            median_us(look_up, len(ids), effort.seconds * 2),
+            median_us(plain_look_up(plain, ids), len(ids), effort.seconds * 2),
         )
-    name = f"end to end, RAM {CACHE_SHARE:.0%} + LMDB + RocksDB, {SKEWS[0]}, {size:,} keys"
-    anchor = "OrderedDict → txn.get → Rdict.get"
-    goal = Goal(15, at_most=False)
+        asked, low = (
+            after - at for after, at in zip(truth_lookups(held.table), before, strict=True)
+        )
+    name = f"RAM {RAM_SHARE:.0%} + LMDB {LMDB_SHARE:.0%} + RocksDB, {skew}, {size:,} keys"
+    rates, anchor_rates = keys_per_s(ours, size), keys_per_s(theirs, size)
     return [
-        _rate_figure(name, size, ours, anchor, theirs),
-        times_as_fast(f"{name}: × plain Python", ours, theirs, goal),
+        make_figure(name, "keys/s", rates, anchor=ANCHOR, anchor_rounds=anchor_rates),
+        times_as_fast(f"{name}: × plain Python", ours, theirs, PLAIN_GOAL),
+        make_figure(f"{name}: keys that RocksDB was asked for", "of keys", [low / asked]),
     ]
 
 
-def import_figures(built: Built, effort: Effort) -> list[Figure]:
-    """Rows a second into both tiers on disk; of the anchor too."""
-    ours, theirs = measure_in_turn(min(effort.rounds, 3), built.import_store, built.fill_plain)
-    rows = len(built.keys)
-    return [
-        make_figure(
-            f"import, {rows:,} rows in no order",
-            "rows/s",
-            [rows / seconds for seconds in ours],
-            goal=Goal(2_000_000, at_most=False),
-            anchor="putmulti + SstFileWriter",
-            anchor_rounds=[rows / seconds for seconds in theirs],
-        )
-    ]
+def ram_bytes_for(places: int, row_bytes: int) -> int:
+    """A budget that gives one table so many places in RAM."""
+    return places // WAYS * bytes_per_set(row_bytes) * ABSENT_SHARE // (ABSENT_SHARE - 1)
+
+
+def settled(built: Built, held: Opened, ids: Ints) -> Callable[[int], object]:
+    """`Table.lookup` of a batch by its number, after passes over all until each row has a tier."""
+    look_up = built.look_up(held.table, ids)
+    for _ in range(PASSES):
+        for at in range(len(ids)):
+            look_up(at)
+            if at % 16 == 0:
+                held.store.settle()  # else its queue is full, and what it drops never moves
+    return look_up
+
+
+def warm_up(look_up: Callable[[int], object], batches: int) -> None:
+    """Each of the first so many, once."""
+    for at in range(batches):
+        look_up(at)
+
+
+def plain_look_up(plain: PlainTiers, ids: Ints) -> Callable[[int], object]:
+    """Of a batch by its number."""
+    keys = ids.astype(np.uint64)
+    return lambda at: plain.look_up(keys[at])
+
+
+def truth_lookups(table: Table) -> tuple[int, int]:
+    """Keys looked up so far, and of those that RocksDB was asked for."""
+    statistics = table.statistics()
+    tiers = {tier.tier: tier.lookups for tier in statistics.tiers}
+    return statistics.lookups, tiers["rocksdb"]
+
+
+def _hottest(ids: Ints, dense: Floats, share: float) -> tuple[Keys, Floats]:
+    counts = np.bincount(ids.ravel(), minlength=len(dense))
+    hot = np.argsort(-counts, kind="stable")[: int(len(dense) * share)]
+    return hot.astype(np.uint64), dense[hot]
