@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -39,7 +39,7 @@ class TableSpec(Protocol):
 
 
 class Table(Protocol):
-    """One version of one table of parameters or features."""
+    """One table of parameters or features; each look-up is answered by one version of it."""
 
     @property
     def spec(self) -> TableSpec: ...
@@ -48,6 +48,22 @@ class Table(Protocol):
         """Fill `out` (dtype[n, dim], C order) for `keys` (uint64[n]).
 
         Unknown keys get the table's default row and a mark in `missing` (bool[n]). Thread-safe.
+
+        Returns:
+            How many keys are unknown.
+        """
+
+    def lookup_bags(
+        self,
+        keys: NDArray[np.uint64],
+        offsets: NDArray[np.int64],
+        out: Array,
+        mode: Literal["sum", "mean"],
+    ) -> int:
+        """Fill `out` (float32[b, dim], C order) with the sum or mean of each bag's rows.
+
+        Bag `i` is `keys[offsets[i]:offsets[i + 1]]` (offsets int64[b + 1]); an empty one gives
+        zeros, unknown keys count with the table's default row. Thread-safe.
 
         Returns:
             How many keys are unknown.

@@ -18,7 +18,7 @@ from sedp.config.document import Faults, read_document
 from sedp.config.kinds import StageKinds, build_stage
 from sedp.config.pipeline_settings import PipelineSettings, StageSettings
 from sedp.config.places import Place
-from sedp.config.settings import DaemonSettings, FileSettings, StoreSettings
+from sedp.config.settings import DaemonSettings, FileSettings, MissSettings, StoreSettings
 from sedp.config.units import format_duration
 from sedp.engine.graph import StagePlan
 from sedp.pipeline import Pipeline, PipelineError, StageUse, compile_pipeline
@@ -51,6 +51,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     faults.raise_found()
     assert settings is not None
     _check_daemon(settings.daemon, faults)
+    _check_store(settings.store, faults)
     folder = path.absolute().parent
     kinds = StageKinds(folder)
     pipelines = [
@@ -74,6 +75,16 @@ def _check_daemon(daemon: DaemonSettings, faults: Faults) -> None:
     if daemon.listen.port == daemon.admin.port != 0:
         message = f"port {daemon.admin.port} is that of daemon.listen; give it another one"
         faults.add(("daemon", "admin"), message)
+
+
+def _check_store(store: StoreSettings | None, faults: Faults) -> None:
+    if store is None:
+        return
+    for name, table in store.tables.items():
+        misses = table.misses
+        if misses.mode != "fill" and misses.above != MissSettings().above:
+            message = f"is for mode fill, and mode is {misses.mode}; leave it out"
+            faults.add(("store", "tables", name, "misses", "above"), message)
 
 
 def _build_pipeline(

@@ -120,6 +120,35 @@ class DaemonSettings(Section, frozen=True, kw_only=True):
     ] = "auto"
 
 
+class MissSettings(Section, frozen=True, kw_only=True):
+    """What becomes of keys that neither RAM nor LMDB has."""
+
+    mode: Annotated[
+        Literal["wait", "fill", "default"],
+        Meta(
+            description="wait for RocksDB; fill: answer by the default row and bring the row into "
+            "RAM behind it; default: answer by the default row, and no more."
+        ),
+    ] = "wait"
+    above: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="For fill: it waits, too, until so great a share of the keys is answered "
+            "by RAM and LMDB.",
+        ),
+    ] = 0.95
+
+
+class TableSettings(Section, frozen=True, kw_only=True):
+    """How one table of the store is served."""
+
+    misses: Annotated[
+        MissSettings, Meta(description="What becomes of keys that neither RAM nor LMDB has.")
+    ] = msgspec.field(default_factory=MissSettings)
+
+
 class StoreSettings(Section, frozen=True, kw_only=True):
     """The parameter store that stages look embeddings up in."""
 
@@ -132,12 +161,39 @@ class StoreSettings(Section, frozen=True, kw_only=True):
             description="Folder of the store; a relative path starts at this file's folder.",
         ),
     ]
+    mode: Annotated[
+        Literal["follow", "write"],
+        Meta(
+            description="follow serves what other processes import and update, any number of "
+            "daemons at once; write keeps them out, and moves rows into an LMDB of limited size."
+        ),
+    ] = "follow"
+    tables: Annotated[
+        dict[Name, TableSettings],
+        Meta(max_length=512, description="Tables that are not served like all others, by name."),
+    ] = msgspec.field(default_factory=dict)
+    access_log: Annotated[
+        bool,
+        Meta(
+            description="Record a sample of the look-ups for `sedp store advise`; up to 16 MiB of "
+            "memory a table."
+        ),
+    ] = False
 
     # Performance
     ram: Annotated[
         int,
         byte_count(MIB, TIB, "Bytes for the hottest rows. Raise it when the RAM hit ratio is low."),
     ] = 64 * MIB
+    lmdb: Annotated[
+        int,
+        byte_count(
+            MIB,
+            TIB,
+            "Bytes that one table version may take in LMDB when the daemon copies it there; with "
+            "mode write the rows most asked for move in. An import has --lmdb.",
+        ),
+    ] = TIB
 
 
 class FileSettings(Section, frozen=True, kw_only=True):

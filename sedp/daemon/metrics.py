@@ -7,7 +7,8 @@ label holds anything a caller chose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import (
@@ -23,7 +24,7 @@ from sedp import __version__
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.engine.histogram import HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics
-from sedp.storage.statistics import StoreStatistics
+from sedp.storage.statistics import StoreStatistics, TableStatistics
 
 NS = 1e9
 DURATIONS = (1 << 13, 1 << 35, NS)  # 8 µs to 34 s; what lies outside shares the border buckets
@@ -142,18 +143,40 @@ def _store_metrics(store: StoreStatistics) -> Iterator[Metric]:
     yield _gauge(
         "store_ram_budget_bytes", "What the RAM tier may take.", (), [((), store.ram_bytes_max)]
     )
+    yield _gauge("store_ram_bytes", "What it may fill now.", (), [((), store.ram_bytes)])
+    yield _counter(
+        "store_moved_rows",
+        "Rows that went up or down between tiers, or failed to, behind the look-ups.",
+        ("move",),
+        [((move,), count) for move, count in asdict(store.moves).items()],
+    )
     tables = [(_values(table.spec.name), table) for table in store.tables]
     for name, text, levels in (
         ("version", "Current version.", [(v, t.spec.version) for v, t in tables]),
-        ("rows", "Rows of the current version.", [(v, t.rows) for v, t in tables]),
+        ("rows", "Rows its import had.", [(v, t.rows) for v, t in tables]),
         ("resident", "1 when RAM holds all its rows.", [(v, int(t.resident)) for v, t in tables]),
+        (
+            "recent_hit_ratio",
+            "Running share of keys that RAM and LMDB answered; 0 before the first miss.",
+            [(v, t.misses.hit_ratio) for v, t in tables],
+        ),
     ):
         yield _gauge(f"store_table_{name}", text, ("table",), levels)
     for name, text, counts in (
         ("lookups", "Keys looked up.", [(v, t.lookups) for v, t in tables]),
         ("defaults", "Keys answered by the default row.", [(v, t.defaults) for v, t in tables]),
+        ("waited", "Keys that waited for RocksDB.", [(v, t.misses.waited) for v, t in tables]),
+        (
+            "deferred",
+            "Keys answered by the default row without asking RocksDB.",
+            [(v, t.misses.deferred) for v, t in tables],
+        ),
     ):
         yield _counter(f"store_{name}", text, ("table",), counts)
+    yield from _tier_metrics(tables)
+
+
+def _tier_metrics(tables: Sequence[tuple[Values, TableStatistics]]) -> Iterator[Metric]:
     labels = ("table", "tier")
     tiers = [(_values(*v, tier.tier), tier) for v, table in tables for tier in table.tiers]
     for name, text, counts in (

@@ -27,13 +27,15 @@ from sedp.daemon.dispatch import Dispatcher
 from sedp.daemon.failures import FailureLog
 from sedp.daemon.http import DataPlane
 from sedp.daemon.listener import Listener, bind
+from sedp.daemon.parameter_store import open_store
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.engine.graph import Graph
 from sedp.engine.stimulus_log import StimulusLog
 from sedp.errors import ConfigError, SedpError, StageError
 from sedp.live import Engine
 from sedp.pipeline import BoundStage
-from sedp.stage import Resources
+from sedp.stage import Resources, Store
+from sedp.storage.access_recording import RecordedStore
 from sedp.storage.store import ParameterStore
 
 CLOSE_S = 1.0  # for the last responses to go out, once their events have ended
@@ -146,19 +148,28 @@ class Daemon:
         self._plane.ready = True
 
     def _open_stages(self, opened: AsyncExitStack) -> None:
-        settings = self.config.store
-        if settings is not None:
-            store = ParameterStore.open(Path(settings.path), ram_bytes=settings.ram)
-            self._store = store
-            opened.callback(store.close)
+        served = self._open_store(opened)
         threads = self.config.daemon.threads
         cores = usable_cores() if threads == "auto" else threads
         for pipeline in self.config.pipelines:
             for stage in pipeline.stages:
                 share = max(1, cores // stage.use.plan.concurrency)  # of each of its runs
-                resources = Resources(self.config.path.parent, share, self._store)
+                resources = Resources(self.config.path.parent, share, served)
                 _open_stage(pipeline.name, stage, resources)
                 opened.callback(stage.use.stage.close)
+
+    def _open_store(self, opened: AsyncExitStack) -> Store | None:
+        """What stages look up in: the store itself, or one that records on the way."""
+        settings = self.config.store
+        if settings is None:
+            return None
+        store = self._store = open_store(settings)
+        opened.callback(store.close)
+        if not settings.access_log:
+            return store
+        recorded = RecordedStore(store, Path(settings.path))
+        opened.callback(recorded.close)
+        return recorded
 
 
 def serve(

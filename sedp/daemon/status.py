@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sedp import __version__
@@ -120,6 +121,7 @@ def _store(store: StoreStatistics) -> dict[str, Any]:
     return {
         "ram_bytes_max": store.ram_bytes_max,
         "ram_bytes": store.ram_bytes,
+        "moves": asdict(store.moves),
         "tables": [
             {
                 "name": table.spec.name,
@@ -128,17 +130,8 @@ def _store(store: StoreStatistics) -> dict[str, Any]:
                 "resident": table.resident,
                 "lookups": table.lookups,
                 "defaults": table.defaults,
-                "tiers": [
-                    {
-                        "tier": tier.tier,
-                        "lookups": tier.lookups,
-                        "hits": tier.hits,
-                        "corrupt": tier.corrupt,
-                        "rows": tier.rows,
-                        "bytes": tier.bytes,
-                    }
-                    for tier in table.tiers
-                ],
+                "misses": asdict(table.misses),
+                "tiers": [asdict(tier) for tier in table.tiers],
             }
             for table in store.tables
         ],

@@ -25,7 +25,7 @@ from sedp.demo.slots import (
 )
 from sedp.demo.training import Tell
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import TableSpec
+from sedp.storage.table_spec import TableSpec
 
 FIRST_SERVED_WEEK, FROZEN_WEEK = VALID_WEEKS
 CHUNK_ROWS = 1 << 18
@@ -57,8 +57,10 @@ def describe(table: FeatureTable) -> TableSpec:
 def publish_tables(contents: Contents, path: Path, tell: Tell) -> None:
     """Import all tables into the store at `path`, made if it is not there.
 
+    Daemons that follow the store may go on serving.
+
     Raises:
-        StoreError: the store is open elsewhere, a daemon say, or the disk failed.
+        StoreError: the store is open for writing elsewhere, or the disk failed.
     """
     total = sum(len(content.keys) for _, content in contents)
     done = 0

@@ -7,7 +7,7 @@ import pytest
 
 from sedp.columns import TensorSpec
 from sedp.config.loading import load
-from sedp.config.settings import Address, DaemonSettings
+from sedp.config.settings import Address, DaemonSettings, MissSettings, TableSettings
 from sedp.config.units import MIB, MILLISECOND, SECOND
 from sedp.engine.graph import StagePlan
 from sedp.errors import ConfigError
@@ -35,6 +35,18 @@ def test_config_becomes_settings_and_compiled_pipelines(write: Write) -> None:
     assert top.plan == StagePlan(1, 256, 2 * MILLISECOND, 1024)
     assert score.executor == "auto"
     assert score.stage.params.weight == 2.0
+
+
+def test_store_settings_say_how_tables_are_served(write: Write) -> None:
+    tables = "tables: {user: {misses: {mode: fill, above: 0.5}}, item: {}}"
+    text = change("  ram: 64MiB", f"  mode: write\n  lmdb: 1GiB\n  access_log: true\n  {tables}")
+    store = load(write(text), {}).store
+    assert store is not None
+    assert (store.mode, store.lmdb, store.access_log) == ("write", 1 << 30, True)
+    assert store.tables == {
+        "user": TableSettings(misses=MissSettings(mode="fill", above=0.5)),
+        "item": TableSettings(),
+    }
 
 
 def test_variables_come_from_the_given_environment_only(

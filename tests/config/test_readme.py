@@ -1,4 +1,4 @@
-"""The README of the configs says what the code says."""
+"""The READMEs say what the code says."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from sedp.cli.store import command
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
 from sedp.config.loading import load
 from sedp.config.pipeline_settings import BatchSettings, PipelineSettings, StageSettings
 from sedp.config.settings import DaemonSettings, FileSettings, StoreSettings
+from sedp.storage.store import ParameterStore
 
-README = Path(__file__).parents[2] / "configs" / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "configs" / "README.md"
 
 
 @pytest.fixture
@@ -24,6 +27,27 @@ def example(tmp_path: Path) -> Path:
     file = tmp_path / "example.yaml"
     file.write_text(block)
     return file
+
+
+def test_online_updates_work_by_copy_and_paste(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    [example] = [block for block in blocks if "store.update(" in block]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert "epoch=1" in capsys.readouterr().out
+    assert (names["found"] == 1).all()
+    assert not names["missing"].any()
+    with ParameterStore.open(names["path"], read_only=True) as store:
+        assert store.table("items").spec.version == 1
+
+
+def test_store_commands_of_the_readme_are_those_there_are() -> None:
+    shown = set(re.findall(r"^sedp store (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert shown | {"restore"} == set(command.commands)
 
 
 def test_whole_file_in_the_readme_is_a_good_config(example: Path) -> None:

@@ -25,6 +25,7 @@ BLIND = {
     "above limit": "the same",
     "too long": "limits of durations are in numbers",
     "too few bytes": "the same",
+    "threshold without filling": "keys are checked one by one",
     "datatype": "the pattern names no datatypes",
     "shape": "the pattern knows no shapes",
 }

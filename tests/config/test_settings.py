@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -13,16 +14,23 @@ from sedp.config.settings import (
     Address,
     DaemonSettings,
     FileSettings,
+    MissSettings,
     StoreSettings,
+    TableSettings,
     parse_address,
 )
 from sedp.engine.graph import StagePlan
 from sedp.pipeline import Pipeline
+from sedp.storage.miss_policy import MISS_MODES, MissRule
+from sedp.storage.opening import LMDB_BYTES_MAX
+from sedp.storage.store import ParameterStore
 
 SECTIONS = [
     FileSettings,
     DaemonSettings,
     StoreSettings,
+    TableSettings,
+    MissSettings,
     PipelineSettings,
     StageSettings,
     BatchSettings,
@@ -93,6 +101,15 @@ def test_defaults_are_those_of_the_engine() -> None:
     assert settings.rows_max == pipeline.rows_max
     assert settings.in_flight_max == pipeline.in_flight_max
     assert settings.deadline_ns == pipeline.deadline_ns
+
+
+def test_defaults_of_the_store_are_those_of_its_library() -> None:
+    settings, misses = StoreSettings(path="x"), MissSettings()
+    defaults = inspect.signature(ParameterStore.open).parameters
+    assert settings.ram == defaults["ram_bytes"].default
+    assert settings.lmdb == defaults["lmdb_bytes"].default == LMDB_BYTES_MAX
+    assert MissRule() == MissRule(misses.mode, misses.above)
+    assert set(get_args(get_type_hints(MissSettings)["mode"])) == set(MISS_MODES)
 
 
 def test_default_addresses_are_loopback_and_differ() -> None:

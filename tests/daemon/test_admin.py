@@ -20,8 +20,9 @@ from sedp.daemon.server import Daemon
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.daemon.status import StatusWriter
 from sedp.engine.histogram import Histogram
+from sedp.storage.miss_policy import MissRule
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import TableSpec
+from sedp.storage.table_spec import TableSpec
 
 from .calls import post
 from .conftest import StartDaemon
@@ -135,7 +136,9 @@ async def test_store_statistics_are_exported(used: Daemon, tmp_path: Path) -> No
     with ParameterStore.open(tmp_path / "store", create=True) as store:
         keys = np.arange(10, dtype=np.uint64)
         rows = np.ones((10, 4), np.float32)
-        store.import_table(TableSpec("fm", 4, "float32"), [(keys, rows)])
+        for _ in range(2):
+            store.import_table(TableSpec("fm", 4, "float32"), [(keys, rows)])
+        store.roll_back("fm")
         wanted = np.array([1, 2, 99], np.uint64)
         store.table("fm").lookup(wanted, np.empty((3, 4), np.float32), np.empty(3, np.bool_))
         now = used.statistics()
@@ -148,6 +151,32 @@ async def test_store_statistics_are_exported(used: Daemon, tmp_path: Path) -> No
     assert status["store"]["tables"][0]["resident"] is True
     hits = [tier["hits"] for tier in status["store"]["tables"][0]["tiers"]]
     assert sum(hits) == 2
+    assert exported.get_sample_value("sedp_store_table_version", {"table": "fm"}) == 1
+    assert exported.get_sample_value("sedp_store_ram_bytes") == status["store"]["ram_bytes"] > 0
+
+
+async def test_misses_and_moves_are_exported(used: Daemon, tmp_path: Path) -> None:
+    rules = {"fm": MissRule("fill", above=0)}
+    path = tmp_path / "store"
+    with ParameterStore.open(path, ram_bytes=0, create=True, misses=rules) as store:
+        keys = np.arange(10, dtype=np.uint64)
+        store.import_table(TableSpec("fm", 1, "float32"), [(keys, np.ones((10, 1), np.float32))])
+        wanted = np.array([1, 2, 3, 99], np.uint64)
+        store.table("fm").lookup(wanted, np.empty((4, 1), np.float32), np.empty(4, np.bool_))
+        store.settle()
+        now = used.statistics()
+        full = DaemonStatistics(True, 1, now.engine, store.statistics(), {}, 0)
+    exported = registry(lambda: full)
+    status = StatusWriter({p.name: p for p in used.config.pipelines}).write(full)["store"]
+    assert exported.get_sample_value("sedp_store_waited_total", {"table": "fm"}) == 0
+    assert exported.get_sample_value("sedp_store_deferred_total", {"table": "fm"}) == 1
+    assert exported.get_sample_value("sedp_store_moved_rows_total", {"move": "filled"}) == 1
+    assert exported.get_sample_value("sedp_store_moved_rows_total", {"move": "failed"}) == 0
+    ratio = exported.get_sample_value("sedp_store_table_recent_hit_ratio", {"table": "fm"})
+    assert ratio is not None
+    assert 0 < ratio < 1
+    assert status["moves"]["filled"] == 1
+    assert status["tables"][0]["misses"] == {"waited": 0, "deferred": 1, "hit_ratio": ratio}
 
 
 def test_histograms_are_cumulative_and_keep_their_sum() -> None:

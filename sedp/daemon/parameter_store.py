@@ -1,0 +1,95 @@
+"""Opens the parameter store as the config asks for, and says what does not fit together.
+
+A daemon that follows opens it read-only, so that commands can import and update while it serves.
+Only a writer makes LMDB's copies, though; where some are lacking, as after the folder was deleted,
+the daemon is that writer for a moment before it follows. Should another process be writing just
+then, that one makes them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from sedp.config.settings import StoreSettings, TableSettings
+from sedp.errors import ConfigError, StoreError
+from sedp.pipeline import nearest
+from sedp.storage.miss_policy import MissRule
+from sedp.storage.store import ParameterStore
+
+LMDB_FOLDER = "lmdb"  # of a store
+
+_log = logging.getLogger(__name__)
+
+
+def open_store(settings: StoreSettings) -> ParameterStore:
+    """The store that `settings` describe, with all its copies made.
+
+    Raises:
+        StoreError: it is not there, open for writing elsewhere, or damaged.
+        ConfigError: the settings name a table that it has not.
+    """
+    store = _open(settings) if settings.mode == "write" else _open_to_follow(settings)
+    try:
+        _check_tables(settings, store)
+    except ConfigError:
+        store.close()
+        raise
+    return store
+
+
+def _open_to_follow(settings: StoreSettings) -> ParameterStore:
+    try:
+        store = _open(settings)
+        if not _lacks_copies(store):
+            return store
+        store.close()
+        reason = "LMDB lacks tables"
+    except StoreError as err:  # a writer throws a damaged LMDB folder away, and makes it anew
+        if not (Path(settings.path) / LMDB_FOLDER).exists():
+            raise
+        reason = str(err)
+    _make_copies(settings, reason)
+    return _open(settings)
+
+
+def _open(settings: StoreSettings) -> ParameterStore:
+    return ParameterStore.open(
+        Path(settings.path),
+        ram_bytes=settings.ram,
+        lmdb_bytes=settings.lmdb,
+        read_only=settings.mode == "follow",
+        misses=miss_rules(settings.tables),
+    )
+
+
+def miss_rules(tables: Mapping[str, TableSettings]) -> dict[str, MissRule]:
+    """The store's rules, by table."""
+    return {name: MissRule(table.misses.mode, table.misses.above) for name, table in tables.items()}
+
+
+def _lacks_copies(store: ParameterStore) -> bool:
+    tables = store.statistics().tables
+    return not all("lmdb" in [tier.tier for tier in table.tiers] for table in tables)
+
+
+def _make_copies(settings: StoreSettings, reason: str) -> None:
+    _log.warning("store %s: %s; making LMDB's copies before serving", settings.path, reason)
+    try:
+        with ParameterStore.open(
+            Path(settings.path), ram_bytes=0, lmdb_bytes=settings.lmdb
+        ) as store:
+            store.settle()
+    except StoreError as err:
+        _log.warning("LMDB's copies are not made: %s", err)
+
+
+def _check_tables(settings: StoreSettings, store: ParameterStore) -> None:
+    names = [spec.name for spec in store.tables()]
+    for name in settings.tables:
+        if name not in names:
+            raise ConfigError(
+                f"store.tables.{name}: store {settings.path} has no such table"
+                f"{nearest(name, names)}; its tables: {', '.join(names) or 'none, import one'}"
+            )
