@@ -12,10 +12,11 @@ export PORT ADMIN_PORT
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data replay test test-slow lint format bench schema clean
+.PHONY: help run demo-data replay test histories crash power-cut syscall-faults lint format bench
+.PHONY: schema clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: $(VENV)/installed-demo  ## get the data, train, fill the store, serve promo-rank (PORT, ADMIN_PORT, DATA_DIR)
 	@$(BIN)/sedp demo prepare --data-dir "$(DATA_DIR)"
@@ -30,6 +31,18 @@ replay: $(VENV)/installed-demo  ## replay the test weeks against the running dae
 
 test: $(VENV)/installed-dev  ## run the test suite
 	@$(BIN)/python -m pytest
+
+histories: $(VENV)/installed-dev  ## HISTORIES=500 random histories of the store against a model
+	@SEDP_HISTORIES=$(or $(HISTORIES),500) $(BIN)/python -m pytest --timeout 0 tests/storage/test_history.py
+
+crash: $(VENV)/installed-dev  ## kill a writing process KILLS=1000 times, and look what is left
+	@SEDP_KILLS=$(or $(KILLS),1000) SEDP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults/test_kills.py
+
+power-cut: $(VENV)/installed-dev  ## cut the power CUTS=20 times a file system (root, Linux, xfsprogs)
+	@SEDP_CUTS=$(or $(CUTS),20) SEDP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults/test_power_cut.py
+
+syscall-faults: $(VENV)/installed-dev  ## let system calls fail at FAULTS=2000 points (libfiu)
+	@SEDP_FAULTS=$(or $(FAULTS),2000) SEDP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults/test_syscalls.py
 
 lint: $(VENV)/installed-dev  ## style, types and import contracts
 	@$(BIN)/ruff check .
