@@ -17,7 +17,8 @@ from sedp.errors import StoreError
 from sedp.storage.rocksdb_opening import FULL
 
 FREE_BYTES_MIN = 4 << 20  # beside the log, whose rows become a file when it is replayed
-_CONSEQUENCE = "Writer has previous error"  # whoever met that error has noted it
+# Whoever met that error has noted it. After a full disk the log may fail in any way.
+_CONSEQUENCE = "Writer has previous error"
 
 
 class WriteHealth:
@@ -60,6 +61,6 @@ class WriteHealth:
             what = str(err)
             if FULL in what:
                 self.is_full = True
-            elif ends_writing and _CONSEQUENCE not in what:
+            elif ends_writing and not self.is_full and _CONSEQUENCE not in what:
                 self._failure = what
             raise
