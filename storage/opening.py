@@ -158,6 +158,7 @@ class OpenStore:
         return LmdbTier(self.warm, entry, held.shape)
 
     def _watch(self) -> None:
+        self.mover.send_waiting()
         self.refresh()
         self.writer("watch").warm.check_readers()
 

@@ -33,6 +33,7 @@ WANTED_MIN = 2  # times asked for before a row is moved up, at least
 SKETCH_KEYS_MAX = 1 << 24  # 128 MiB at most; of more rows the counts blur
 _PATIENCE_S = 60.0
 REFRESH_TASKS = 16  # between two snapshots when there is no pause
+PROMOTED_TOGETHER = 256  # keys, unless a second has passed
 STEP_KEYS = 512  # a transaction: it copies at most so many buckets
 
 _log = logging.getLogger(__name__)
@@ -115,13 +116,28 @@ class Mover:
         self._tasks: queue.Queue[tuple[Callable[[], None], int] | None] = queue.Queue(QUEUE_TASKS)
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(MoveStatistics.__dataclass_fields__, 0)
+        self._waiting: dict[TableVersion, list[Keys]] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sedp-mover", daemon=True)
         self._thread.start()
 
     def promote(self, version: TableVersion, keys: Keys) -> None:
-        """Put rows of distinct keys into LMDB, later."""
-        if self._warm is not None:
+        """Put rows into LMDB, later: some hundred at a time, for a commit has its price."""
+        if self._warm is None:
+            return
+        with self._lock:
+            waiting = self._waiting.setdefault(version, [])
+            waiting.append(keys)
+            if sum(map(len, waiting)) < PROMOTED_TOGETHER:
+                return
+        self.send_waiting()
+
+    def send_waiting(self) -> None:
+        """Promote what waits for company."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for version, parts in waiting.items():
+            keys = np.unique(np.concatenate(parts))
             self._submit(partial(self._promote, version, keys), len(keys))
 
     def fill(self, version: TableVersion, keys: Keys) -> None:
@@ -200,7 +216,8 @@ class Mover:
             return MoveStatistics(**self._counts)
 
     def settle(self) -> None:
-        """Wait until all that is queued has been moved."""
+        """Wait until all that is to be moved has been."""
+        self.send_waiting()
         self._tasks.join()
 
     @property
