@@ -60,22 +60,26 @@ def _print_tables(statistics: StoreStatistics, versions: Versions) -> None:
     from rich.filesize import decimal
     from rich.table import Column, Table
 
-    headings = ("table", "version", "kept", "rows", "row", "RocksDB", "LMDB, rows")
-    columns = [Column(heading, no_wrap=heading != "row") for heading in headings]
-    grid = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    headings = ("table", "version", "rows", "row", "RocksDB", "LMDB, rows")
+    columns = [Column(heading, no_wrap=True) for heading in headings]
+    grid = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for table in statistics.tables:
         spec, tiers = table.spec, {tier.tier: tier for tier in table.tiers}
         warm = tiers.get("lmdb")
         grid.add_row(
             spec.name,
-            str(spec.version),
-            ", ".join(str(v) for v in versions[spec.name] if v != spec.version) or "–",
+            _version(spec.version, versions[spec.name]),
             f"{table.rows:,}",
             _row(spec),
             decimal(tiers["rocksdb"].bytes),
             f"{decimal(warm.bytes)}, {_share(warm.rows, table.rows)}" if warm else "not built",
         )
     Console().print(grid)
+
+
+def _version(current: int, kept: tuple[int, ...]) -> str:
+    others = ", ".join(str(version) for version in kept if version != current)
+    return f"{current} ({others} kept)" if others else str(current)
 
 
 def _row(spec: TableSpec) -> str:
