@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from sedp.storage.bucket import HEADER_BYTES, PAGE_BYTES
 from sedp.storage.bucket_search import NOWHERE, find, guess, key_at, slot_address
-from sedp.storage.intrinsics import copy_bytes, copy_line, prefetch
+from sedp.storage.intrinsics import as_index, copy_row, prefetch
 from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
-from sedp.storage.ram_line import as_index
 from sedp.storage.row_format import is_whole
 from sedp.storage.tier import Keys, Mask, Rows
 
@@ -32,20 +31,6 @@ def _fetch_slot(bucket: np.uint64, tag_bytes: int, slot_bytes: int, slot: int) -
     for skip in range(0, slot_bytes, _LINE_BYTES):
         prefetch(first + np.uint64(skip))
     prefetch(first + np.uint64(slot_bytes - 1))
-
-
-@inlined
-def _copy_row(target: np.uint64, source: np.uint64, row_bytes: int) -> None:
-    """By whole lines, the last one up to the end: `memcpy` takes a call as long as two of them."""
-    if row_bytes < _LINE_BYTES:
-        copy_bytes(target, source, np.uint64(row_bytes))
-        return
-    last = np.uint64(row_bytes - _LINE_BYTES)
-    done = np.uint64(0)
-    while done < last:
-        copy_line(target + done, source + done)
-        done += np.uint64(_LINE_BYTES)
-    copy_line(target + last, source + last)
 
 
 @inlined
@@ -194,7 +179,7 @@ def read_rows(
             if not is_whole(np.uint64(seed), key, record, out.shape[1]):
                 corrupt += 1
                 continue
-            _copy_row(out_base + np.uint64(position) * row_bytes, record, out.shape[1])
+            copy_row(out_base + np.uint64(position) * row_bytes, record, out.shape[1])
             missing[position] = False
             found[held] = position
             held += 1

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sedp.storage.bucket import GROUP_SLOTS
-from sedp.storage.intrinsics import equal_bytes, load_word, lowest_bit
+from sedp.storage.intrinsics import as_index, equal_bytes, load_word, lowest_bit
 from sedp.storage.kernel import inlined
-from sedp.storage.ram_line import as_index
 
 FREE, CLOSED = 0, 1  # tags of a slot without a row, and of no slot at all
 NOWHERE = -1

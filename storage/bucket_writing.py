@@ -15,10 +15,9 @@ from sedp.storage.bucket_search import (
     slot_address,
     tag_of,
 )
-from sedp.storage.intrinsics import copy_bytes, load_word
+from sedp.storage.intrinsics import as_index, copy_bytes, load_word
 from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
-from sedp.storage.ram_line import as_index
 from sedp.storage.tier import Keys, Rows
 
 _UNUSED = np.uint64(0xFFFFFFFFFFFFFFFF)  # the key of a free slot in a dense table: none can have it

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from sedp.storage.kernel import inlined
 
 _BYTE, _WORD, _FLAG = ir.IntType(8), ir.IntType(64), ir.IntType(32)
 _POINTER = _BYTE.as_pointer()
@@ -207,3 +210,24 @@ def lowest_bit(typing_context: Any, word: Any) -> Any:
         return builder.cttz(args[0], ir.IntType(1)(1))
 
     return types.int64(types.uint64), generate
+
+
+@inlined
+def as_index(number: Any) -> int:
+    """A signed one; numba makes floats of signed and unsigned integers that meet."""
+    index: Any = np.int64(number)
+    return index  # type: ignore[no-any-return]
+
+
+@inlined
+def copy_row(target: np.uint64, source: np.uint64, row_bytes: int) -> None:
+    """By whole lines, the last one up to the end: `memcpy` takes a call as long as two of them."""
+    if row_bytes < _LINE_BYTES:
+        copy_bytes(target, source, np.uint64(row_bytes))
+        return
+    last = np.uint64(row_bytes - _LINE_BYTES)
+    done = np.uint64(0)
+    while done < last:
+        copy_line(target + done, source + done)
+        done += np.uint64(_LINE_BYTES)
+    copy_line(target + last, source + last)

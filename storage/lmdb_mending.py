@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.storage.bucket import PAGE_BYTES
-from sedp.storage.intrinsics import copy_bytes, load_half, load_word
+from sedp.storage.intrinsics import as_index, copy_bytes, load_half, load_word
 from sedp.storage.kernel import inlined, kernel
 from sedp.storage.lmdb_format import (
     BIG,
@@ -22,7 +22,6 @@ from sedp.storage.lmdb_format import (
     page_flags,
 )
 from sedp.storage.lmdb_walk import walk_tree
-from sedp.storage.ram_line import as_index
 from sedp.storage.tier import Keys, Rows
 
 

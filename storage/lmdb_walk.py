@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.storage.bucket import HEADER_BYTES, PAGE_BYTES
-from sedp.storage.intrinsics import load_byte, load_half, load_short, load_word
+from sedp.storage.intrinsics import as_index, load_byte, load_half, load_short, load_word
 from sedp.storage.kernel import inlined, kernel
 from sedp.storage.lmdb_format import (
     BIG_VALUE,
@@ -26,7 +26,6 @@ from sedp.storage.lmdb_format import (
     page_flags,
     value_bytes,
 )
-from sedp.storage.ram_line import as_index
 from sedp.storage.tier import Mask
 
 _DAMAGED = -1

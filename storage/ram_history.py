@@ -23,13 +23,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.intrinsics import prefetch
+from sedp.storage.intrinsics import as_index, prefetch
 from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
 from sedp.storage.ram_line import (
     WAYS,
     Lines,
-    as_index,
     clear_touched,
     home_of,
     line_of,

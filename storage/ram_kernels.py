@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.intrinsics import copy_bytes, copy_line, prefetch
+from sedp.storage.intrinsics import copy_row, prefetch
 from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
 from sedp.storage.ram_history import Histories, Odds, admit, ask_for_histories
@@ -68,20 +68,6 @@ def _ask_for_row(row: np.uint64, row_bytes: int) -> None:
 
 
 @inlined
-def _copy_row(target: np.uint64, source: np.uint64, row_bytes: int) -> None:
-    """By whole lines, the last one up to the end: `memcpy` takes a call as long as two of them."""
-    if row_bytes < LINE_BYTES:
-        copy_bytes(target, source, np.uint64(row_bytes))
-        return
-    last = np.uint64(row_bytes - LINE_BYTES)
-    done = np.uint64(0)
-    while done < last:
-        copy_line(target + done, source + done)
-        done += np.uint64(LINE_BYTES)
-    copy_line(target + last, source + last)
-
-
-@inlined
 def _find(lines: Lines, home: int, key: np.uint64, reach: int) -> tuple[int, np.uint64]:
     """The slot of a key, or -1, and the version its set had before; notes the hit."""
     at, line = home, line_of(lines, home)
@@ -124,7 +110,7 @@ def get_rows(
             slot = slots[done % _RING]
             is_held = slot >= 0
             if is_held:
-                _copy_row(_row_at(out, done), _row_at(rows, slot), row_bytes)
+                copy_row(_row_at(out, done), _row_at(rows, slot), row_bytes)
                 is_held = is_unchanged(line_of(lines, slot // WAYS), versions[done % _RING])
                 conflicts += not is_held
             missing[done] = not is_held
@@ -159,7 +145,7 @@ def _publish(lines: Lines, rows: Rows, slots: Slots, new_rows: Rows, start: int)
     """
     for i in range(slots.size):
         if slots[i] >= 0:
-            _copy_row(_row_at(rows, slots[i]), _row_at(new_rows, start + i), rows.shape[1])
+            copy_row(_row_at(rows, slots[i]), _row_at(new_rows, start + i), rows.shape[1])
     for i in range(slots.size):
         line = line_of(lines, max(slots[i], 0) // WAYS)
         if slots[i] >= 0 and is_changing(line):

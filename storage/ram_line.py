@@ -18,12 +18,11 @@ key: the two keys that equal them are never held.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sedp.storage.intrinsics import (
+    as_index,
     fence_loads,
     fence_stores,
     load_acquire,
@@ -45,13 +44,6 @@ _WORD_AT = np.uint64(8 * WAYS)
 _VERSION_SHIFT = np.uint64(8)
 _ONE_VERSION = np.uint64(1 << 8)
 _ODD = np.uint64(1)
-
-
-@inlined
-def as_index(number: Any) -> int:
-    """A signed one; numba makes floats of signed and unsigned integers that meet."""
-    index: Any = np.int64(number)
-    return index  # type: ignore[no-any-return]
 
 
 @inlined
