@@ -20,6 +20,7 @@ import numpy as np
 
 from sedp.errors import StoreError
 from sedp.storage.bucket import places_of
+from sedp.storage.bucket_writer import BucketWriter
 from sedp.storage.catalogue import Entry
 from sedp.storage.lmdb_database import LmdbDatabase
 from sedp.storage.recovery import batch_values, read_epoch
@@ -182,16 +183,8 @@ class Committer:
         is_acknowledged = False
         try:
             with self._warm.updating() as writer:
-                for entry, keys, records in [*self._caught_up(), *changes]:
-                    version = self._versions.version(entry)
-                    warm = version.warm
-                    judge = version.heat.judge
-                    merged = (
-                        None
-                        if warm is None
-                        else warm.merge(writer, keys, records, judge, is_update=True)
-                    )
-                    if merged is None or merged.evicted or merged.refused:
+                for change in [*self._caught_up(), *changes]:
+                    if not self._merge(writer, *change):
                         writer.raise_floor(epoch)
                 writer.log(self._pending(changes))
                 if self._has_news:
@@ -215,6 +208,15 @@ class Committer:
             self._count(changes, ids, epoch)
             self._catch_up()
             self._has_news = False
+
+    def _merge(self, writer: BucketWriter, entry: Entry, keys: Keys, records: Rows) -> bool:
+        """Put rows into the warm tier; whether it holds all of them, and all that it held."""
+        version = self._versions.version(entry)
+        warm, judge = version.warm, version.heat.judge
+        if warm is None:
+            return False
+        merged = warm.merge(writer, keys, records, judge, is_update=True)
+        return not (merged.evicted or merged.refused)
 
     def _is_written(self, epoch: int) -> bool | None:
         """Whether look-ups meet rows in RocksDB that could not be synced; None if it cannot say."""

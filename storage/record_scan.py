@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from sedp.storage.pairs import Pair, join_slices
 from sedp.storage.row_format import TRAILER_BYTES, unseal
 from sedp.storage.tier import Keys, Rows
 
@@ -35,10 +33,3 @@ def check_records(keys: Keys, records: Rows, seed: int) -> RecordSlice:
     if damaged:
         keys, rows = keys[~missing], rows[~missing]
     return RecordSlice(keys, rows, damaged)
-
-
-def check_pairs(pairs: Iterator[Pair], row_bytes: int, seed: int) -> Iterator[RecordSlice]:
-    """Rows of the records, sealed with `seed`, that a cold tier's scan gives."""
-    for keys, records, misshapen in join_slices(pairs, row_bytes + TRAILER_BYTES):
-        part = check_records(keys, records, seed)
-        yield replace(part, corrupt=part.corrupt + misshapen)

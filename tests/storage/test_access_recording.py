@@ -88,6 +88,7 @@ def test_logs_are_saved_while_look_ups_go_on(tmp_path: Path) -> None:
     while not (tmp_path / "user.npz").exists():  # the test's time limit ends it otherwise
         recorder.record("user", KEYS)
     recorder.close()
+    assert load_sample(tmp_path / "user.npz").seen > 0
 
 
 def test_later_version_tells_its_own_size(recorded: RecordedStore, store: ParameterStore) -> None:

@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sedp.storage.checksum import MULTIPLIERS, PRIME
-from sedp.storage.pairs import as_key_list, as_pairs, as_record_list, join, join_found
-from sedp.storage.record_scan import check_pairs
+from sedp.storage.pairs import (
+    as_key_list,
+    as_pairs,
+    as_record_list,
+    join,
+    join_found,
+    join_slices,
+)
+from sedp.storage.record_scan import check_records
 from sedp.storage.row_format import EPOCHS, TRAILER_BYTES, seal, unseal
 from tests.storage.tables import Keys, keys_of, some_keys
 
@@ -113,5 +120,7 @@ def test_lengths_that_make_up_for_each_other_pass_no_checksum() -> None:
     keys, rows = keys_of(1, 2, 3, 4), np.ones((4, 4), np.uint8)
     pairs = list(as_pairs(keys, seal(keys, rows, 1, 2)))
     pairs[1], pairs[2] = (pairs[1][0], pairs[1][1][:-1]), (pairs[2][0], pairs[2][1] + b"x")
-    [part] = check_pairs(iter(pairs), 4, 2)
-    assert (part.keys.tolist(), part.rows.tolist(), part.corrupt) == ([1, 4], [[1] * 4] * 2, 2)
+    [(keys, records, misshapen)] = join_slices(iter(pairs), 4 + TRAILER_BYTES)
+    part = check_records(keys, records, 2)
+    corrupt = part.corrupt + misshapen
+    assert (part.keys.tolist(), part.rows.tolist(), corrupt) == ([1, 4], [[1] * 4] * 2, 2)
