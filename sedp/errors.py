@@ -6,6 +6,8 @@ needs no other log. Bugs of our own are `AssertionError`s and are never caught a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class SedpError(Exception):
     """Base of all deliberate errors."""
@@ -21,11 +23,15 @@ class RequestError(SedpError):
     Args:
         message: what is wrong and how to mend it; shown to the caller.
         status: HTTP status in 400..499.
+        headers: to be sent along, as `Retry-After`.
     """
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(
+        self, message: str, status: int = 400, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = headers or {}
 
 
 class StageError(SedpError):

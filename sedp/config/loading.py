@@ -13,12 +13,13 @@ from pathlib import Path
 
 import msgspec
 
+from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
 from sedp.config.kinds import StageKinds, build_stage
 from sedp.config.pipeline_settings import PipelineSettings, StageSettings
 from sedp.config.places import Place
-from sedp.config.settings import DaemonSettings, FileSettings, MissSettings, StoreSettings
+from sedp.config.settings import FileSettings, MissSettings, StoreSettings
 from sedp.config.units import format_duration
 from sedp.engine.graph import StagePlan
 from sedp.pipeline import Pipeline, PipelineError, StageUse, compile_pipeline

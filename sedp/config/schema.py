@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from sedp.config.addresses import ADDRESS
 from sedp.config.kinds import CLASS_PATTERN, import_stage, installed_kinds
 from sedp.config.pipeline_settings import TENSOR, StageSettings
-from sedp.config.settings import ADDRESS, FileSettings
+from sedp.config.settings import FileSettings
 from sedp.config.units import BYTES, DURATION, FORM_KEY
 from sedp.errors import ConfigError
 from sedp.stage import Stage

@@ -8,116 +8,14 @@ In each section the keys of *behaviour* (what callers see) come before those of 
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.pipeline_settings import Name, PipelineSettings, Section
-from sedp.config.units import (
-    GIB,
-    HOUR,
-    KIB,
-    MIB,
-    MILLISECOND,
-    MINUTE,
-    SECOND,
-    TIB,
-    TextForm,
-    byte_count,
-    duration,
-)
-
-
-class Address(msgspec.Struct, frozen=True):
-    """A TCP address to listen on; `host` is `localhost` or a loopback IP, without brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(text: str) -> Address:
-    """`127.0.0.1:8000`, `localhost:8000` or `[::1]:8000`; port 0 takes any free one.
-
-    Raises:
-        ValueError: not of that form, or an address that other machines can reach.
-    """
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", text)
-    if match is None or int(match[3]) > 65_535:
-        raise ValueError(f"{text!r} is no address; write host:port like 127.0.0.1:8000")
-    host = match[1] or match[2]
-    if host != "localhost" and not _is_loopback(host):
-        raise ValueError(
-            f"{text!r} can be reached from other machines, and there is no authentication yet; "
-            f"write 127.0.0.1:{match[3]} and put a proxy that checks callers in front"
-        )
-    return Address(host, int(match[3]))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-ADDRESS = TextForm(
-    "address",
-    "an address like 127.0.0.1:8000",
-    r"^(localhost|127\.[0-9.]+|\[::1\]):[0-9]{1,5}$",
-    parse_address,
-    str,
-    Address,
-)
-
-
-class DaemonSettings(Section, frozen=True, kw_only=True):
-    """The serving process: where it listens and what one connection may cost."""
-
-    # Behaviour
-    listen: Annotated[Address, ADDRESS.meta("Where inference requests arrive; loopback only.")] = (
-        Address("127.0.0.1", 8000)
-    )
-    admin: Annotated[Address, ADDRESS.meta("Where health and metrics are served.")] = Address(
-        "127.0.0.1", 8001
-    )
-    body_bytes_max: Annotated[
-        int,
-        byte_count(KIB, GIB, "Largest request body. Raise it when requests are refused with 413."),
-    ] = 16 * MIB
-    tensors_max: Annotated[
-        int, Meta(ge=1, le=1024, description="Most input or output tensors in one request.")
-    ] = 64
-    body_timeout_ns: Annotated[
-        int,
-        duration(100 * MILLISECOND, HOUR, "How long a caller may take to send a request's body."),
-    ] = msgspec.field(default=10 * SECOND, name="body_timeout")
-    keepalive_timeout_ns: Annotated[
-        int,
-        duration(
-            SECOND,
-            HOUR,
-            "How long an idle connection stays open. Keep it above that of a proxy in front.",
-        ),
-    ] = msgspec.field(default=75 * SECOND, name="keepalive_timeout")
-    drain_ns: Annotated[
-        int,
-        duration(0, 10 * MINUTE, "After SIGTERM, how long events in flight may take to finish."),
-    ] = msgspec.field(default=10 * SECOND, name="drain")
-
-    # Performance
-    connections_max: Annotated[
-        int, Meta(ge=1, le=65_536, description="Most connections open at once.")
-    ] = 1024
-    threads: Annotated[
-        Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"],
-        Meta(description="Cores to use; auto takes what cpuset and CPU quota grant."),
-    ] = "auto"
+from sedp.config.units import MIB, TIB, byte_count
 
 
 class MissSettings(Section, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from sedp.daemon.dispatch import Handler, json_response
+from sedp.daemon.dispatch import Call, Route, Routes, json_response
+from sedp.daemon.guard import Scope
 from sedp.daemon.metrics import registry
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.daemon.status import StatusWriter
@@ -34,19 +35,19 @@ class AdminPlane:
         self._registry = registry(statistics)
         self._status = StatusWriter(pipelines)
 
-    def routes(self) -> dict[str, Mapping[str, Handler]]:
+    def routes(self) -> Routes:
         return {
-            "/": {"GET": self._page},
-            "/status.json": {"GET": self._status_json},
-            "/metrics": {"GET": self._metrics},
-            "/healthz": {"GET": self._health},
+            "/": {"GET": Route(self._page, Scope.METRICS)},
+            "/status.json": {"GET": Route(self._status_json, Scope.METRICS)},
+            "/metrics": {"GET": Route(self._metrics, Scope.METRICS)},
+            "/healthz": {"GET": Route(self._health)},
         }
 
     def missing(self, path: str) -> str:
         """Why a path is not there."""
         return f"there is nothing at {path[:200]!r}; there are: {', '.join(self.routes())}"
 
-    async def _page(self, _request: web.BaseRequest) -> web.Response:
+    async def _page(self, _call: Call) -> web.Response:
         headers = {
             "Content-Type": "text/html; charset=utf-8",
             "Content-Security-Policy": PAGE_POLICY,
@@ -54,14 +55,14 @@ class AdminPlane:
         }
         return web.Response(body=PAGE, headers=headers)
 
-    async def _status_json(self, _request: web.BaseRequest) -> web.Response:
+    async def _status_json(self, _call: Call) -> web.Response:
         status = self._status.write(self._statistics())
         return json_response(200, status, {"Cache-Control": "no-store"})
 
-    async def _metrics(self, request: web.BaseRequest) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    async def _metrics(self, call: Call) -> web.Response:
+        encode, content_type = choose_encoder(call.request.headers.get("Accept", ""))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
-    async def _health(self, _request: web.BaseRequest) -> web.Response:
+    async def _health(self, _call: Call) -> web.Response:
         """Alive as long as the loop turns; whether to send traffic is in `ready`."""
         return json_response(200, {"live": True, "ready": self._statistics().ready})

@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 import orjson
 from aiohttp import web
 
 from sedp.daemon.failures import CALLER_GONE, FailureLog, Refusal, refuse
+from sedp.daemon.guard import ANYBODY, Scope
 from sedp.errors import RequestError
 from sedp.live import Unanswered
 
@@ -24,8 +27,41 @@ REQUEST_ID_HEADER = "X-Request-Id"
 REQUEST_ID_LENGTH_MAX = 128
 SERVER = "sedp"  # aiohttp would name itself, Python, and their versions
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
-Routes = Mapping[str, Mapping[str, Handler]]  # path → method → handler
+
+class Call:
+    """One request on its way through the dispatcher.
+
+    Args:
+        request: head read, body not yet.
+        id: the caller's `X-Request-Id`, or one of ours.
+        arrived_ns: on the monotonic clock.
+        caller: who asks; `ANYBODY` until the guard has looked.
+    """
+
+    __slots__ = ("arrived_ns", "caller", "id", "request")
+
+    def __init__(self, request: web.BaseRequest, id_: str, arrived_ns: int) -> None:
+        self.request = request
+        self.id = id_
+        self.arrived_ns = arrived_ns
+        self.caller = ANYBODY
+
+
+Handler = Callable[[Call], Awaitable[web.Response]]
+
+
+class Route(NamedTuple):
+    """What answers at a path and method.
+
+    Args:
+        scope: that the caller must have; `None` lets everybody in.
+    """
+
+    handler: Handler
+    scope: Scope | None = None
+
+
+Routes = Mapping[str, Mapping[str, Route]]  # path → method → route
 
 
 def json_response(
@@ -42,7 +78,7 @@ class Dispatcher:
     """Answers the requests of one listener.
 
     Args:
-        routes: what is there.
+        routes: what is there; may be replaced as a whole while serving.
         missing: says why a path is not there; the text of its 404.
         log: for what went wrong on our side.
     """
@@ -50,7 +86,7 @@ class Dispatcher:
     def __init__(self, routes: Routes, missing: Callable[[str], str], log: FailureLog) -> None:
         self.responses: Counter[int] = Counter()  # by status
         self.closing = False  # ask clients to leave after their next response
-        self._routes = routes
+        self.routes = routes
         self._missing = missing
         self._log = log
         self._active = 0
@@ -59,10 +95,10 @@ class Dispatcher:
         self._own_id = itertools.count(1)
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
-        request_id = self._request_id(request)
+        call = Call(request, self._request_id(request), time.monotonic_ns())
         self._active += 1
         try:
-            response = await self._answer(request, request_id)
+            response = await self._answer(call)
         except asyncio.CancelledError:
             self.responses[CALLER_GONE] += 1
             raise
@@ -71,7 +107,7 @@ class Dispatcher:
             if not self._active:
                 self._idle.set()
         self.responses[response.status] += 1
-        response.headers[REQUEST_ID_HEADER] = request_id
+        response.headers[REQUEST_ID_HEADER] = call.id
         response.headers["Server"] = SERVER
         if self.closing or not request.content.is_eof():
             response.force_close()  # a body left unread would be taken for the next request
@@ -83,28 +119,30 @@ class Dispatcher:
             self._idle.clear()
             await self._idle.wait()
 
-    async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
+    async def _answer(self, call: Call) -> web.Response:
         try:
-            return await self._route(request)
+            return await self._route(call)
         except RequestError as err:
-            return json_response(err.status, {"error": str(err)})
+            return json_response(err.status, {"error": str(err)}, err.headers)
         except Unanswered as err:
-            return self._refuse(refuse(err), err, request_id)
+            return self._refuse(refuse(err), err, call.id)
         except Exception as err:
-            self._log.write(f"request {request_id}: {request.method} {request.path[:200]!r}", err)
+            request = call.request
+            self._log.write(f"request {call.id}: {request.method} {request.path[:200]!r}", err)
             text = "the server failed on this request; its log has the reason under request id"
-            return json_response(500, {"error": f"{text} {request_id}"})
+            return json_response(500, {"error": f"{text} {call.id}"})
 
-    async def _route(self, request: web.BaseRequest) -> web.Response:
-        methods = self._routes.get(request.raw_path) or self._routes.get(request.path)
+    async def _route(self, call: Call) -> web.Response:
+        request = call.request
+        methods = self.routes.get(request.raw_path) or self.routes.get(request.path)
         if methods is None:
             raise RequestError(self._missing(request.path), 404)
-        handler = methods.get("GET" if request.method == "HEAD" else request.method)
-        if handler is None:
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
             allow = ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
             text = f"method {request.method[:20]!r} is not allowed here; use {allow}"
             return json_response(405, {"error": text}, {"Allow": allow})
-        return await handler(request)
+        return await route.handler(call)
 
     def _refuse(self, refusal: Refusal, err: Unanswered, request_id: str) -> web.Response:
         text = refusal.text

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from sedp.daemon.body import read_body
-from sedp.daemon.dispatch import Handler, json_response
+from sedp.daemon.dispatch import Call, Handler, Route, Routes, json_response
+from sedp.daemon.guard import Scope
 from sedp.daemon.oip_metadata import pipeline_metadata, server_metadata
 from sedp.daemon.oip_request import RequestReader
 from sedp.daemon.oip_response import write_response
@@ -19,7 +19,7 @@ from sedp.errors import RequestError
 from sedp.pipeline import Pipeline, nearest
 
 if TYPE_CHECKING:
-    from sedp.config.settings import DaemonSettings
+    from sedp.config.daemon_settings import DaemonSettings
     from sedp.live import Engine
 
 
@@ -37,25 +37,25 @@ class DataPlane:
         self._body_timeout_s = settings.body_timeout_ns / 1e9
         self._tensors_max = settings.tensors_max
 
-    def routes(self) -> dict[str, Mapping[str, Handler]]:
+    def routes(self) -> Routes:
         """Every path there is, with its methods."""
         server = _constant(server_metadata())
-        routes: dict[str, Mapping[str, Handler]] = {
-            "/v2": {"GET": server},
-            "/v2/": {"GET": server},
-            "/v2/health/live": {"GET": _constant({"live": True})},
-            "/v2/health/ready": {"GET": self._ready({"ready": True, "live": True})},
+        routes: dict[str, Mapping[str, Route]] = {
+            "/v2": {"GET": Route(server, Scope.INFER)},
+            "/v2/": {"GET": Route(server, Scope.INFER)},
+            "/v2/health/live": {"GET": Route(_constant({"live": True}))},
+            "/v2/health/ready": {"GET": Route(self._ready({"ready": True, "live": True}))},
         }
         for pipeline in self._engine.pipelines.values():
             reader = RequestReader(pipeline, self._tensors_max)
             infer = functools.partial(self._infer, pipeline, reader)
             base = f"/v2/models/{pipeline.name}"
             for path in (base, f"{base}/versions/{pipeline.version}"):
-                routes[path] = {"GET": _constant(pipeline_metadata(pipeline))}
-                routes[f"{path}/ready"] = {
-                    "GET": self._ready({"name": pipeline.name, "ready": True})
-                }
-                routes[f"{path}/infer"] = {"POST": infer}
+                ready = self._ready({"name": pipeline.name, "ready": True})
+                metadata = _constant(pipeline_metadata(pipeline))
+                routes[path] = {"GET": Route(metadata, Scope.INFER)}
+                routes[f"{path}/ready"] = {"GET": Route(ready, Scope.INFER)}
+                routes[f"{path}/infer"] = {"POST": Route(infer, Scope.INFER)}
         return routes
 
     def missing(self, path: str) -> str:
@@ -76,24 +76,22 @@ class DataPlane:
         return f"there is nothing at that path of pipeline {name!r}; POST …/infer, GET …/ready"
 
     def _ready(self, body: object) -> Handler:
-        async def handle(_request: web.BaseRequest) -> web.Response:
+        async def handle(_call: Call) -> web.Response:
             if self.ready:
                 return json_response(200, body)
             return json_response(503, {"error": "not ready: the server is starting or stopping"})
 
         return handle
 
-    async def _infer(
-        self, pipeline: Pipeline, reader: RequestReader, request: web.BaseRequest
-    ) -> web.Response:
-        arrived_ns = time.monotonic_ns()
+    async def _infer(self, pipeline: Pipeline, reader: RequestReader, call: Call) -> web.Response:
+        request = call.request
         body = await read_body(request, self._body_bytes_max, self._body_timeout_s)
         if not body:
             raise RequestError("the body is empty; POST a JSON object with inputs")
         inference = reader.read(body, request.headers.get(LENGTH_HEADER))
         timeout_ns = min(inference.timeout_ns or pipeline.deadline_ns, pipeline.deadline_ns)
         columns = await self._engine.infer(
-            pipeline.name, inference.batch, deadline_ns=arrived_ns + timeout_ns
+            pipeline.name, inference.batch, deadline_ns=call.arrived_ns + timeout_ns
         )
         answer, json_bytes = write_response(pipeline, inference, columns)
         if json_bytes is None:
@@ -103,7 +101,7 @@ class DataPlane:
 
 
 def _constant(body: object) -> Handler:
-    async def handle(_request: web.BaseRequest) -> web.Response:
+    async def handle(_call: Call) -> web.Response:
         return json_response(200, body)
 
     return handle

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from sedp.columns import TensorSpec
+from sedp.config.addresses import Address
+from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.loading import load
-from sedp.config.settings import Address, DaemonSettings, MissSettings, TableSettings
+from sedp.config.settings import MissSettings, TableSettings
 from sedp.config.units import MIB, MILLISECOND, SECOND
 from sedp.engine.graph import StagePlan
 from sedp.errors import ConfigError

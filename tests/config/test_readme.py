@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from sedp.cli.store import command
+from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
 from sedp.config.loading import load
 from sedp.config.pipeline_settings import BatchSettings, PipelineSettings, StageSettings
-from sedp.config.settings import DaemonSettings, FileSettings, StoreSettings
+from sedp.config.settings import FileSettings, StoreSettings
 from sedp.storage.store import ParameterStore
 
 ROOT = Path(__file__).parents[2]

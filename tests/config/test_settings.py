@@ -8,16 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sedp.config.addresses import ADDRESS, Address, parse_address
+from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.pipeline_settings import BatchSettings, PipelineSettings, StageSettings
 from sedp.config.settings import (
-    ADDRESS,
-    Address,
-    DaemonSettings,
     FileSettings,
     MissSettings,
     StoreSettings,
     TableSettings,
-    parse_address,
 )
 from sedp.engine.graph import StagePlan
 from sedp.pipeline import Pipeline

@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from sedp.columns import TensorSpec
+from sedp.config.addresses import Address
+from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.loading import Config
-from sedp.config.settings import Address, DaemonSettings
 from sedp.daemon.server import Daemon
 from sedp.engine.graph import StagePlan
 from sedp.pipeline import Pipeline, StageUse, compile_pipeline

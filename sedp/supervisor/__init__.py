@@ -1,0 +1,1 @@
+"""The process tree: one supervisor, and the workers that serve."""
