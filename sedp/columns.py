@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,3 +158,19 @@ class Batch:
         """The column with one row a candidate, repeating request rows where needed."""
         column = self.columns[name]
         return column if level is Level.ITEM else column[self.owners]
+
+
+def zero_batch(columns: Mapping[str, ColumnSpec], rows: Sequence[int]) -> Batch:
+    """A batch of zeros (empty strings for BYTES), with `rows[i]` candidates in event `i`."""
+    splits = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(rows, out=splits[1:])
+    counts = {Level.REQUEST: len(rows), Level.ITEM: int(splits[-1])}
+    return Batch(
+        {
+            name: np.full(
+                (counts[spec.level], *spec.shape), b"" if spec.datatype == "BYTES" else 0, spec.dtype
+            )
+            for name, spec in columns.items()
+        },
+        splits,
+    )

@@ -4,14 +4,14 @@ A stage is a pure transformation of columns. It never sees sockets, clocks or ot
 it needs from outside (the parameter store, a thread budget) it is handed in `Resources`.
 
 Life: `__init__(params)` → `requires` / `provides` (types are checked, nothing is opened) →
-`open(resources)` → `process(batch)` many times, in any thread, several at once when the plan's
-concurrency says so → `close()`.
+`open(resources)` → `examples(inputs)`, each processed once → `process(batch)` many times, in any
+thread, several at once when the plan's concurrency says so → `close()`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.columns import Array, Batch, ColumnSpec
+from sedp.columns import Array, Batch, ColumnSpec, zero_batch
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,6 +128,17 @@ class Stage(ABC):
         Raises:
             SedpError: something named in params is not there or does not fit.
         """
+
+    def examples(self, inputs: Mapping[str, ColumnSpec]) -> Sequence[Batch]:
+        """Small batches to be processed once before any request is served, after `open`.
+
+        They bring in what a first run costs: compiled code, memory, pages of files. A stage that
+        fails on one is not served. Override it where zeros make no sense; `()` runs nothing.
+
+        Args:
+            inputs: the actual types of the columns in `requires`.
+        """
+        return zero_batch(inputs, (1,)), zero_batch(inputs, (1, 2, 3))
 
     @abstractmethod
     def process(self, batch: Batch) -> Mapping[str, Array]:

@@ -4,7 +4,7 @@ A slot is a feature whose value has an embedding of its own: an id, or a cross o
 is a hash of (slot, ids), so all slots of a model share one table, and a batch asks the store
 twice: once for the slots that belong to the request (looked up once a request, not once a
 candidate) and once for those that belong to the candidates. A slot with several values a row asks
-once more, and pools their embeddings into one.
+once more, and pools their embeddings into one, or keeps them all as so many slots.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from sedp.columns import Array, Batch, ColumnSpec, Level
 from sedp.stage import Resources, Stage, Table
-from sedp.stages.embedding_slots import Bag, PooledSlot, Singles, slot_level
+from sedp.stages.embedding_slots import Bag, PooledSlot, Singles, slot_level, wide_slot
 from sedp.stages.table_keys import open_table
+from sedp.stages.wide_slots import BUCKETS_MAX, Wide, share_out
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -26,24 +28,42 @@ Slots = Mapping[str, list[str] | PooledSlot]
 
 
 class _Group:
-    """The slots of one level and where their rows go: `output` FP32[rows, slots, dim]."""
+    """The slots of one level and where their rows go: `output` FP32[rows, slot_count, dim]."""
 
     def __init__(
         self, level: Level, output: str, slots: Slots, inputs: Mapping[str, ColumnSpec]
     ) -> None:
         levels = {name: spec.level for name, spec in inputs.items()}
-        singles = {name: slot for name, slot in slots.items() if isinstance(slot, list)}
-        names = list(slots)
+        singles: dict[str, list[str]] = {}
+        single_places: list[int] = []
+        wide: list[tuple[Wide, range]] = []
+        place = 0
+        self.bags: dict[int, Bag] = {}
+        for name, slot in slots.items():
+            if isinstance(slot, list):
+                singles[name] = slot
+                single_places.append(place)
+            elif slot.pooling == "none":
+                own = wide_slot(name, slot, inputs)
+                wide.append((own, range(place, place + own.width)))
+                place += own.width - 1
+            else:
+                self.bags[place] = Bag(name, slot, level, inputs)
+            place += 1
         self.level = level
         self.output = output
-        self.slot_count = len(slots)
-        self.singles = Singles(singles, level, levels)
-        self.single_places = [names.index(name) for name in singles]
-        self.bags = {
-            place: Bag(name, slot, level, inputs)
-            for place, (name, slot) in enumerate(slots.items())
-            if isinstance(slot, PooledSlot)
-        }
+        self.slot_count = place
+        self._keyed: list[Singles | Wide] = [own for own, _ in wide]
+        self.keyed_places = [one for _, places in wide for one in places]
+        if singles:
+            self._keyed.insert(0, Singles(singles, level, levels))
+            self.keyed_places[:0] = single_places
+        self.is_plain = self.keyed_places == list(range(place))  # no bags, nothing to be moved
+
+    def keys(self, batch: Batch, count: int) -> NDArray[np.uint64]:
+        """uint64[count, len(keyed_places)]: all that are looked up one by one."""
+        keys = [keyed.keys(batch, count) for keyed in self._keyed]
+        return keys[0] if len(keys) == 1 else np.concatenate(keys, axis=1)
 
 
 class EmbeddingLookup(Stage):
@@ -61,6 +81,13 @@ class EmbeddingLookup(Stage):
                 "rows in the outputs.",
             ),
         ]
+        buckets: Annotated[
+            Annotated[int, msgspec.Meta(ge=1, le=BUCKETS_MAX)] | None,
+            msgspec.Meta(
+                description="Rows of a table whose rows are numbered from 0 and shared by keys (the "
+                "hashing trick). Default: the table has a row for each key."
+            ),
+        ] = None
         request_output: Annotated[
             str, msgspec.Meta(description="Column for slots with one key a request.")
         ] = "user_embedding"
@@ -120,21 +147,26 @@ class EmbeddingLookup(Stage):
     def _looked_up(self, table: Table, batch: Batch, group: _Group) -> Array:
         count = batch.event_count if group.level is Level.REQUEST else batch.row_count
         shape = count, group.slot_count, self.params.dim
-        if not group.bags:
-            return self._single_rows(table, batch, group, count).reshape(shape)
+        if group.is_plain:
+            return self._keyed_rows(table, batch, group, count).reshape(shape)
         rows = np.empty(shape, FLOAT32)
-        if group.single_places:
-            singles = self._single_rows(table, batch, group, count)
-            rows[:, group.single_places] = singles.reshape(count, -1, self.params.dim)
+        if group.keyed_places:
+            keyed = self._keyed_rows(table, batch, group, count)
+            rows[:, group.keyed_places] = keyed.reshape(count, -1, self.params.dim)
         for place, bag in group.bags.items():
             keys, offsets = bag.keys(batch)
             pooled = np.empty((count, self.params.dim), FLOAT32)
-            table.lookup_bags(keys, offsets, pooled, bag.pooling)
+            table.lookup_bags(self._shared_out(keys), offsets, pooled, bag.pooling)
             rows[:, place] = pooled
         return rows
 
-    def _single_rows(self, table: Table, batch: Batch, group: _Group, count: int) -> Array:
-        keys = group.singles.keys(batch, count)
+    def _keyed_rows(self, table: Table, batch: Batch, group: _Group, count: int) -> Array:
+        keys = self._shared_out(group.keys(batch, count).ravel())
         rows = np.empty((keys.size, self.params.dim), FLOAT32)
-        table.lookup(keys.ravel(), rows, np.empty(keys.size, np.bool_))
+        table.lookup(keys, rows, np.empty(keys.size, np.bool_))
         return rows
+
+    def _shared_out(self, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        if self.params.buckets is not None:
+            share_out(keys, self.params.buckets)
+        return keys

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sedp.columns import Batch, ColumnSpec, Level
 from sedp.stages.table_keys import INTEGERS, hashed_keys, key_columns, level_of
+from sedp.stages.wide_slots import Wide
 from sedp.storage.keys import combine_slots, salt_of
 
 _INT64 = np.iinfo(np.int64)
@@ -19,7 +20,7 @@ Int64 = Annotated[int, msgspec.Meta(ge=_INT64.min, le=_INT64.max)]
 
 
 class PooledSlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A slot with several values a row: their embeddings are pooled into one."""
+    """A slot with several values a row: their embeddings are pooled into one, or all kept."""
 
     columns: Annotated[
         list[str],
@@ -29,8 +30,11 @@ class PooledSlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ]
     pooling: Annotated[
-        Literal["sum", "mean"],
-        msgspec.Meta(description="How a row's embeddings become one; a row without any is zeros."),
+        Literal["sum", "mean", "none"],
+        msgspec.Meta(
+            description="How a row's embeddings become one; a row without any is zeros. With none "
+            "each value is a slot of its own, NAME.0, NAME.1 …, of a single column."
+        ),
     ]
     padding: Annotated[
         Int64 | None,
@@ -56,6 +60,11 @@ def slot_level(name: str, slot: list[str] | PooledSlot, inputs: Mapping[str, Col
                 )
         return level_of(slot, inputs)
     many = _column_of_many(name, slot, inputs)
+    if slot.pooling == "none" and (len(slot.columns) > 1 or slot.padding is not None):
+        raise ValueError(
+            f"slot {name!r}: with pooling none each value of one column keeps its place; name that "
+            "column alone, without padding"
+        )
     levels = inputs[many].level, level_of([one for one in slot.columns if one != many], inputs)
     return Level.ITEM if Level.ITEM in levels else Level.REQUEST
 
@@ -76,12 +85,19 @@ def _column_of_many(name: str, slot: PooledSlot, inputs: Mapping[str, ColumnSpec
     return many[0]
 
 
+def wide_slot(name: str, slot: PooledSlot, inputs: Mapping[str, ColumnSpec]) -> Wide:
+    """The slots of a column whose values are not pooled."""
+    [column] = slot.columns
+    return Wide(name, column, inputs[column].shape[0])
+
+
 class Singles:
     """Slots of one level with one value a row; their keys are made in one pass."""
 
     def __init__(
         self, slots: Mapping[str, list[str]], level: Level, levels: Mapping[str, Level]
     ) -> None:
+        self.width = len(slots)
         self._level = level
         self._levels = levels
         self._columns = sorted({name for names in slots.values() for name in names})
@@ -108,6 +124,7 @@ class Bag:
     def __init__(
         self, name: str, slot: PooledSlot, level: Level, inputs: Mapping[str, ColumnSpec]
     ) -> None:
+        assert slot.pooling != "none", "values that are not pooled make no bags"
         self.pooling = slot.pooling
         self._name = name
         self._columns = slot.columns

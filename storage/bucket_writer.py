@@ -80,6 +80,10 @@ class BucketWriter:
         """From now on the version is served from here."""
         self._transaction.put(name.encode(), version.encode(), db=self._versions)
 
+    def unpublish(self, name: str) -> None:
+        """The version is no longer served from here; its buckets stay until it is dropped."""
+        self._transaction.delete(name.encode(), db=self._versions)
+
     def raise_floor(self, epoch: int) -> None:
         """Rows changed up to this epoch may not be in the warm tier any more, or never were."""
         self._transaction.put(FLOOR, sign(b"%d" % epoch), db=self._versions)

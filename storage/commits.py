@@ -6,7 +6,7 @@
 
 Should RocksDB refuse, the LMDB transaction is given up and nothing has happened. Should LMDB then
 fail to commit, as on a full disk, the rows are safe but old ones would be read: this process asks
-RocksDB for that version until a later commit has brought LMDB up to date, and says so.
+RocksDB for that version, and readers for all, until a later commit has brought LMDB up to date.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sedp.errors import StoreError
 from sedp.storage.bucket import places_of
 from sedp.storage.bucket_writer import BucketWriter
 from sedp.storage.catalogue import Entry
+from sedp.storage.lag import Change, CompleteMark, Lag
 from sedp.storage.lmdb_database import LmdbDatabase
 from sedp.storage.recovery import batch_values, read_epoch
 from sedp.storage.rocksdb_database import RocksDatabase
@@ -29,14 +30,13 @@ from sedp.storage.row_format import seal
 from sedp.storage.sorted_runs import sort_last_wins
 from sedp.storage.table_versions import TableVersions
 from sedp.storage.tier import Keys, Rows
+from sedp.storage.update_log import ALL_KEYS
 from sedp.storage.updates import Receipt, Update
 
 IDS_MAX = 1 << 16  # ids of updates remembered
 _NUMBER = struct.Struct("<Q")
 
 _log = logging.getLogger(__name__)
-
-Change = tuple[Entry, Keys, Rows]  # rows of one version, sealed
 
 
 class Ids:
@@ -88,6 +88,7 @@ class Committer:
 
     Args:
         warm: the warm tier.
+        mark: says whether it has everything.
         refresh: takes a new snapshot and brings RAM up to date with it.
     """
 
@@ -95,18 +96,20 @@ class Committer:
         self,
         truth: RocksDatabase,
         warm: LmdbDatabase,
+        mark: CompleteMark,
         versions: TableVersions,
         refresh: Callable[[], None],
     ) -> None:
         self._truth = truth
         self._warm = warm
+        self._mark = mark
         self._versions = versions
         self._refresh = refresh
         self._ids = Ids(truth)
         self.publishing = threading.Lock()  # held while the current versions change
         self.epoch = read_epoch(truth)
-        self._complete = self.epoch  # LMDB has all up to here, but for those that are behind
-        self._behind: dict[Entry, Keys] = {}
+        self._complete = self.epoch  # LMDB has all up to here
+        self._lag = Lag()
         self._has_news = False  # for readers: the catalogue
 
     def commit(self, updates: Sequence[Update], sync: bool) -> list[Receipt | StoreError]:
@@ -122,22 +125,28 @@ class Committer:
             receipts, fresh = self._sift(updates, epoch)
             if sync and not fresh:  # one that is repeated may not have been synced
                 self._truth.flush_wal()
-            if not fresh and not self._behind:
+            if not fresh and self._mark.is_there:
                 return receipts
             changes = self._changes(fresh, epoch)
-            self._write(changes, [update.id for update in fresh if update.id], epoch, sync)
-            self._refresh()
+            ids = [update.id for update in fresh if update.id]
+            self._write(changes, ids, epoch if changes else self.epoch, sync)
             return receipts
 
+    def catch_up(self) -> None:
+        """Try again to give LMDB what it lacks, and readers the news, if there is any."""
+        if not self._mark.is_there:
+            self.commit((), sync=False)
+
     def tell_of_catalogue(self) -> None:
-        """Have the readers look at the catalogue; with the next update if that fails now."""
+        """Have the readers look at the catalogue; they ask RocksDB for it if LMDB fails."""
         self._has_news = True
         try:
             with self._warm.updating() as writer:
                 writer.log({})
             self._has_news = False
         except StoreError as err:
-            _log.warning("readers do not know yet which version is current: %s", err)
+            _log.warning("LMDB does not tell which version is current: %s", err)
+        self._tell_whether_complete()
 
     def _sift(
         self, updates: Sequence[Update], epoch: int
@@ -180,18 +189,17 @@ class Committer:
             (entry.name, places_of(keys, entry.spec.layout), records)
             for entry, keys, records in changes
         ]
+        pending = {entry.name: keys for entry, keys in self._lag.joined(changes).items()}
         is_acknowledged = False
         try:
             with self._warm.updating() as writer:
-                for change in [*self._caught_up(), *changes]:
-                    if not self._merge(writer, *change):
-                        writer.raise_floor(epoch)
-                writer.log(self._pending(changes))
-                if self._has_news:
+                self._merge_all(writer, changes, epoch)
+                writer.log(pending)
+                if self._has_news or self._lag.lost():
                     writer.log({})
-                writer.set_epoch(epoch if changes else self.epoch)
+                writer.set_epoch(epoch)
                 if changes:
-                    values = batch_values(epoch, self._complete, self._pending(changes))
+                    values = batch_values(epoch, self._complete, pending)
                     values += self._ids.records(ids, epoch)
                     self._truth.write_rows(batch, values, sync=sync)
                 is_acknowledged = True
@@ -206,8 +214,20 @@ class Committer:
                 raise
         else:
             self._count(changes, ids, epoch)
-            self._catch_up()
-            self._has_news = False
+            self._refresh()  # before LMDB is asked again for what it lacked
+            self._end_lag()
+
+    def _merge_all(self, writer: BucketWriter, changes: list[Change], epoch: int) -> None:
+        """Put into the warm tier what it lacked and what is new; out what it lacked too much of."""
+        lost = self._lag.lost()
+        for entry in lost:
+            writer.unpublish(entry.name)
+        are_in = [
+            change[0] not in lost and self._merge(writer, *change)
+            for change in [*self._missed(), *changes]
+        ]
+        if lost or not all(are_in):
+            writer.raise_floor(epoch)
 
     def _merge(self, writer: BucketWriter, entry: Entry, keys: Keys, records: Rows) -> bool:
         """Put rows into the warm tier; whether it holds all of them, and all that it held."""
@@ -230,35 +250,39 @@ class Committer:
             self._ids.remember(ids, epoch)
             self.epoch = epoch
 
-    def _pending(self, changes: list[Change]) -> dict[str, Keys]:
-        """The keys that LMDB lacks until the commit under way has reached it."""
-        pending = dict(self._behind)
-        for entry, keys, _ in changes:
-            pending[entry] = np.union1d(pending.get(entry, keys), keys)
-        return {entry.name: keys for entry, keys in pending.items()}
-
-    def _caught_up(self) -> list[Change]:
-        """What LMDB missed before, as the truth has it."""
-        changes = []
+    def _missed(self) -> list[Change]:
+        """What LMDB lacks, as the truth has it."""
         kept = set(self._versions.catalogue.entries)
-        for entry, keys in self._behind.items():
-            if entry not in kept:
-                continue
-            version = self._versions.version(entry)
-            changes.append((entry, *version.truth.read_records(keys)))
-        return changes
+        return [
+            (entry, *self._versions.version(entry).truth.read_records(keys))
+            for entry, keys in self._lag.keys.items()
+            if entry in kept and keys is not ALL_KEYS
+        ]
 
     def _fall_behind(self, changes: list[Change], err: StoreError) -> None:
+        self._lag.add(changes)
         for entry, keys, _ in changes:
-            self._behind[entry] = np.union1d(self._behind.get(entry, keys), keys)
             version = self._versions.version(entry)
             version.bypass_warm(True)
             version.reread(keys)
         _log.warning("updates are stored, but LMDB is behind: %s", err)
+        self._tell_whether_complete()
 
-    def _catch_up(self) -> None:
-        kept = set(self._versions.catalogue.entries)
-        for entry in kept & set(self._behind):
-            self._versions.version(entry).bypass_warm(False)
-        self._behind.clear()
+    def _end_lag(self) -> None:
+        """LMDB has everything again; versions that it lacks wait to be made anew."""
+        lost = self._lag.lost()
+        for entry in set(self._versions.catalogue.entries) & set(self._lag.keys):
+            version = self._versions.version(entry)
+            if entry in lost:
+                version.detach_warm()
+            version.bypass_warm(False)
+        self._lag = Lag()
         self._complete = self.epoch
+        self._has_news = False
+        self._tell_whether_complete()
+
+    def _tell_whether_complete(self) -> None:
+        if self._lag.keys or self._has_news:
+            self._mark.remove()
+        elif not self._mark.is_there:
+            self._mark.put()

@@ -74,6 +74,12 @@ class LmdbDatabase:
         """The file was shortened, replaced or deleted: nothing is served until `start_anew`."""
         return self._environment.is_gone
 
+    @property
+    def floor(self) -> int:
+        """See `refresh`; of the present snapshot."""
+        with self._lock:
+            return 0 if self._snapshot is None else self._snapshot.floor
+
     @contextmanager
     def reading(self) -> Iterator[Snapshot | None]:
         """The present snapshot; None when there is none any more, or its file is gone."""

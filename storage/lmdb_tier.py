@@ -40,7 +40,7 @@ class LmdbTier:
     def __init__(self, database: LmdbDatabase, entry: Entry, shape: BucketShape) -> None:
         self._database = database
         self._entry = entry
-        self._shape = shape
+        self.shape = shape
         self._lock = threading.Lock()
         self._lookups = self._hits = self._corrupt = 0
         self._is_cold = False
@@ -48,8 +48,8 @@ class LmdbTier:
     @property
     def is_whole(self) -> bool:
         """All rows of the version have a slot, but for the few whose bucket is full."""
-        need = BucketShape.for_rows(self._shape.row_bytes, self._shape.layout, self._entry.rows)
-        return need.buckets <= self._shape.buckets
+        need = BucketShape.for_rows(self.shape.row_bytes, self.shape.layout, self._entry.rows)
+        return need.buckets <= self.shape.buckets
 
     def answer(
         self, keys: Keys, wanted: Positions, out: Rows, missing: Mask
@@ -66,7 +66,7 @@ class LmdbTier:
             int64[k], the positions answered; and how many of the others met with damage.
         """
         found = np.empty(len(wanted), dtype=np.int64)
-        shape, held, corrupt = self._shape, 0, 0
+        shape, held, corrupt = self.shape, 0, 0
         size = shape.slots, shape.tag_bytes, shape.slot_bytes, shape.is_dense
         blocks = blocks_read()
         with self._database.reading() as snapshot:
@@ -94,7 +94,7 @@ class LmdbTier:
 
     def _fetch(self, pages: PageNumbers, base: int, keys: Keys, wanted: Positions) -> None:
         """Have the disk read what a batch needs, all at once."""
-        shape = self._shape
+        shape = self.shape
         size = shape.slots, shape.tag_bytes, shape.slot_bytes, shape.is_dense
         ranges = np.empty((len(wanted), 2), dtype=np.uint64)
         if not shape.is_dense:
@@ -121,7 +121,7 @@ class LmdbTier:
                 wanted row gives way; without it none does.
             is_update: they count as wanted most.
         """
-        shape = self._shape
+        shape = self.shape
         buckets = shape.buckets_of(places_of(keys, shape.layout))
         has_place = buckets < np.uint64(shape.buckets)
         outside = len(keys) - int(np.count_nonzero(has_place))
@@ -140,7 +140,7 @@ class LmdbTier:
     def _heat(
         self, values: Rows, keys: Keys, judge: Judge | None
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        shape = self._shape
+        shape = self.shape
         if judge is None:
             return np.zeros((len(values), shape.slots), np.uint8), np.zeros(len(keys), np.uint8)
         held = list_keys(values, shape.slots, shape.tag_bytes, shape.slot_bytes)
@@ -148,7 +148,7 @@ class LmdbTier:
 
     def scan(self) -> Iterator[RecordSlice]:
         """All rows that hold, bucket by bucket."""
-        shape, record_bytes = self._shape, self._entry.spec.row_bytes + TRAILER_BYTES
+        shape, record_bytes = self.shape, self._entry.spec.row_bytes + TRAILER_BYTES
         first = 0
         for values in self._database.values(self._entry.name):
             keys = np.empty(len(values) * shape.slots, dtype=np.uint64)

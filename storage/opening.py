@@ -12,13 +12,15 @@ from pathlib import Path
 from sedp.errors import StoreError
 from sedp.storage.catalogue import Catalogue, Entry
 from sedp.storage.commits import Committer
+from sedp.storage.following import Follower
+from sedp.storage.lag import CompleteMark
 from sedp.storage.lmdb_database import LmdbDatabase
 from sedp.storage.lmdb_tier import LmdbTier
 from sedp.storage.loader import Loader
 from sedp.storage.miss_policy import WAIT, MissPolicy, MissRule
 from sedp.storage.placement import Mover
 from sedp.storage.rebuilding import Rebuilder
-from sedp.storage.recovery import read_epoch, recover
+from sedp.storage.recovery import recover
 from sedp.storage.rocksdb_database import RocksDatabase
 from sedp.storage.rocksdb_tier import RocksdbTier
 from sedp.storage.table_version import TableVersion
@@ -86,17 +88,21 @@ class OpenStore:
         self.budgets = budgets
         self.truth = truth
         self.warm = warm
+        self._mark = CompleteMark(path / "lmdb")
         self._rules: Mapping[str, MissRule] = {}
         self._writer: Writer | None = None
+        self._follower: Follower | None = None
+        self._rebuilder: Rebuilder | None = None
         self._refreshing = threading.Lock()
         self._closing = ExitStack()
         self._is_closed = False
-        self._epoch = read_epoch(truth)
         self.versions = TableVersions(budgets.ram_bytes, self._make_version)
         self.mover = Mover(None if read_only else warm, self._last_epoch, self.refresh)
 
     def _last_epoch(self) -> int:
-        return self._epoch if self._writer is None else self._writer.committer.epoch
+        if self._writer is not None:
+            return self._writer.committer.epoch
+        return 0 if self._follower is None else self._follower.epoch
 
     def writer(self, what: str) -> Writer:
         """The writer's parts.
@@ -111,14 +117,16 @@ class OpenStore:
     def start(self, rules: Mapping[str, MissRule], read_only: bool) -> None:
         """Serve what the catalogue names."""
         self._rules = rules
+        if read_only:
+            self._follower = Follower(self.truth, self.warm, self._mark, self.versions)
         catalogue = Catalogue.decode(self.truth.read_catalogue())
         if not read_only:
             self._start_writing(catalogue)
         self.versions.adopt(catalogue)
         self.versions.divide_ram()
         self._closing.callback(self._retire)
-        if self._writer is not None:
-            Rebuilder(self._writer, self.mover, self.refresh).start()
+        if self._rebuilder is not None:
+            self._rebuilder.start()
         ticker = (
             Ticker("sedp-follower", FOLLOW_S, self.refresh)
             if self._writer is None
@@ -131,7 +139,8 @@ class OpenStore:
         loader = Loader(self.truth, self.warm, self.path / "import", self.budgets.lmdb_bytes)
         loader.repair(catalogue)
         recover(self.truth, self.warm, catalogue)
-        committer = Committer(self.truth, self.warm, self.versions, self.refresh)
+        committer = Committer(self.truth, self.warm, self._mark, self.versions, self.refresh)
+        committer.tell_of_catalogue()  # the writer before may not have got to it
         updates = UpdateWriter(committer.commit, self.truth.flush_wal)
         self._closing.callback(updates.close)
         self._writer = Writer(
@@ -144,12 +153,15 @@ class OpenStore:
             threading.Lock(),
             self.refresh,
         )
+        self._rebuilder = Rebuilder(self._writer, self.mover, self.refresh)
 
     def _make_version(self, entry: Entry) -> TableVersion:
         policy = MissPolicy(self._rules.get(entry.spec.name, WAIT))
         truth = RocksdbTier(self.truth, entry)
         warm = self._warm_tier(entry)
-        return TableVersion(entry, warm, truth, policy, self.mover, lambda: not self._last_epoch())
+        made = TableVersion(entry, warm, truth, policy, self.mover, lambda: not self._last_epoch())
+        made.bypass_warm(self._follower is not None and not self._follower.trusts_warm)
+        return made
 
     def _warm_tier(self, entry: Entry) -> LmdbTier | None:
         held = None if self.warm is None else self.warm.versions().get(entry.name)
@@ -160,60 +172,34 @@ class OpenStore:
     def _watch(self) -> None:
         self.mover.send_waiting()
         self.refresh()
-        self.writer("watch").warm.check_readers()
+        writer = self.writer("watch")
+        writer.committer.catch_up()
+        writer.warm.check_readers()
+        if self._rebuilder is not None:
+            self._rebuilder.start()
 
     def refresh(self) -> None:
         """See what was committed, here or in the process that writes."""
         with self._refreshing:
-            if self.warm is None:
-                self._follow_truth()
+            if self._follower is not None:
+                self._follower.refresh()
                 return
+            assert self.warm is not None
             if self.warm.is_gone:
                 self._start_warm_anew(self.warm)
-            changes = self.warm.refresh(self._know_truth)
-            if changes.catalogue and self._writer is None:
-                self._adopt_catalogue()
-            self.versions.apply(changes)
+            self.versions.apply(self.warm.refresh())
 
     def _start_warm_anew(self, warm: LmdbDatabase) -> None:
         """The file of the warm tier was deleted or cut short: serve without it, then from another.
 
         Raises:
-            StoreError: there is no other yet.
+            StoreError: no other can be made.
         """
         for version in self.versions.all():
             version.detach_warm()
-        if self._writer is None:
-            self._follow_truth()
         warm.start_anew()
-        if self._writer is None:
-            self._adopt_catalogue()
-        else:
-            Rebuilder(self._writer, self.mover, self.refresh).start()
-
-    def _know_truth(self, floor: int) -> None:
-        """Rows changed up to this epoch are found in the truth from now on."""
-        if self._writer is None and floor > self._epoch:
-            self.truth.catch_up()
-            self._epoch = read_epoch(self.truth)
-
-    def _adopt_catalogue(self) -> None:
-        self.truth.catch_up()
-        self._epoch = read_epoch(self.truth)
-        self.versions.adopt(Catalogue.decode(self.truth.read_catalogue()))
-        for version in self.versions.all():
-            warm = self._warm_tier(version.entry) if version.warm is None else None
-            if warm is not None:
-                version.attach_warm(warm)
-        self.versions.divide_ram()
-
-    def _follow_truth(self) -> None:
-        """Without a warm tier nothing tells which rows changed."""
-        before = self._epoch
-        self._adopt_catalogue()
-        if self._epoch != before:
-            for version in self.versions.all():
-                version.forget_all()
+        if self._rebuilder is not None:
+            self._rebuilder.start()
 
     @contextmanager
     def steady(self) -> Iterator[None]:

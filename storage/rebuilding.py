@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from sedp.errors import StoreError
 from sedp.storage.catalogue import Entry
 from sedp.storage.lmdb_tier import LmdbTier
 from sedp.storage.placement import Mover
+from sedp.storage.update_log import ALL_KEYS
 from sedp.storage.warm_version import WarmVersion
 
 if TYPE_CHECKING:
@@ -29,17 +30,50 @@ class Rebuilder:
         self._writer = writer
         self._mover = mover
         self._refresh = refresh
+        self._lock = threading.Lock()
+        self._begun = set[Entry]()  # under way, or in vain
+        self._said = ""
 
     def start(self) -> None:
-        """Queue every version that the warm tier has not."""
-        for version in self._writer.versions.all():
-            if version.warm is None:
-                self._mover.run(partial(self._rebuild, version.entry))
+        """Queue every version that the warm tier has not; those that failed for want of disk too.
 
-    def _rebuild(self, entry: Entry) -> None:
+        Raises:
+            StoreError: too much is queued.
+        """
+        for version in self._writer.versions.all():
+            if version.warm is None and self._begin(version.entry):
+                try:
+                    self._mover.run(partial(self._try, version.entry))
+                except StoreError:
+                    self._end(version.entry)
+                    raise
+
+    def _begin(self, entry: Entry) -> bool:
+        with self._lock:
+            is_new = entry not in self._begun
+            self._begun.add(entry)
+            return is_new
+
+    def _end(self, entry: Entry) -> None:
+        with self._lock:
+            self._begun.discard(entry)
+
+    def _try(self, entry: Entry) -> None:
+        try:
+            is_over = self._rebuild(entry)
+        except StoreError as err:
+            is_over = True
+            if str(err) != self._said:
+                _log.warning("%s is not made anew in LMDB yet: %s", entry.name, err)
+            self._said = str(err)
+        if is_over:
+            self._end(entry)
+
+    def _rebuild(self, entry: Entry) -> bool:
+        """Whether it may be begun again, should the warm tier lack it again."""
         with self._writer.importing:
             if entry not in self._writer.versions.catalogue.entries:
-                return
+                return True
             loader, truth = self._writer.loader, self._writer.versions.version(entry).truth
 
             def is_closing() -> bool:
@@ -48,13 +82,16 @@ class Rebuilder:
             for _ in range(TRIES_MAX):
                 since = self._writer.warm.last_logged()
                 rebuilt = loader.rebuild(entry, truth, is_closing)
-                if rebuilt is None or self._attach(entry, rebuilt, since):
-                    return
+                if rebuilt is None:
+                    return False
+                if self._attach(entry, rebuilt, since):
+                    return True
         _log.warning(
             "%s changes faster than LMDB can be filled with it; open the store again "
             "when there are fewer updates",
             entry.name,
         )
+        return False
 
     def _attach(self, entry: Entry, rebuilt: WarmVersion, since: int) -> bool:
         """Serve the version from the warm tier, with what was updated while it was filled."""
@@ -63,12 +100,13 @@ class Rebuilder:
         tier = LmdbTier(writer.warm, entry, rebuilt.shape)
         with writer.committer.publishing:
             changes = writer.warm.logged_since(since)
-            if changes.has_gap:
+            keys = changes.keys.get(entry.name)
+            if changes.has_gap or keys is ALL_KEYS:
                 return False
-            keys = changes.keys.get(entry.name, np.empty(0, np.uint64))
             with writer.warm.updating() as buckets:
                 buckets.publish(entry.name, rebuilt)
-                tier.merge(buckets, *version.truth.read_records(keys), None)
+                if keys is not None:
+                    tier.merge(buckets, *version.truth.read_records(keys), None)
                 buckets.log({})
             self._refresh()
             version.attach_warm(tier)

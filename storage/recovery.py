@@ -3,7 +3,8 @@
 A group of updates is in RocksDB a moment before it is in LMDB, and longer if LMDB's disk is full.
 So RocksDB's batch says which keys LMDB lacks with it, and since which epoch; LMDB says up to which
 epoch it has all. Where they differ at the next open, those rows are read from the truth again; if
-that is not enough, the versions are dropped and made anew.
+that is not enough, the versions are dropped and made anew. Readers ask the same while LMDB lacks
+something.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sedp.storage.lmdb_tier import LmdbTier
 from sedp.storage.rocksdb_database import RocksDatabase
 from sedp.storage.rocksdb_tier import RocksdbTier
 from sedp.storage.tier import Keys
-from sedp.storage.update_log import collect, encode_entry
+from sedp.storage.update_log import ALL_CHANGED, ALL_KEYS, Changes, collect, encode_entry
 
 EPOCH_KEY = b"epoch"
 _PENDING_KEY = b"pending"
@@ -34,7 +35,7 @@ def batch_values(
 
     Args:
         complete: the epoch up to which LMDB has everything.
-        keys: by version, what it lacks once this epoch is written.
+        keys: by version, what it lacks once this epoch is written, until it is given it.
     """
     pending = _NUMBER.pack(complete) + encode_entry(keys)
     return [(EPOCH_KEY, _NUMBER.pack(epoch)), (_PENDING_KEY, pending)]
@@ -46,6 +47,16 @@ def read_epoch(truth: RocksDatabase) -> int:
     return 0 if data is None else int(_NUMBER.unpack(data)[0])
 
 
+def changes_since(truth: RocksDatabase, epoch: int) -> Changes:
+    """Rows changed after an epoch, as far as the truth itself can tell."""
+    if read_epoch(truth) <= epoch:
+        return Changes()
+    pending = truth.get_meta(_PENDING_KEY) or b""
+    if not pending or _NUMBER.unpack_from(pending)[0] > epoch:
+        return ALL_CHANGED
+    return collect([pending[_NUMBER.size :]])
+
+
 def recover(truth: RocksDatabase, warm: LmdbDatabase, catalogue: Catalogue) -> None:
     """Give LMDB what it lacks; nobody may be served from it yet.
 
@@ -55,21 +66,21 @@ def recover(truth: RocksDatabase, warm: LmdbDatabase, catalogue: Catalogue) -> N
     epoch, held = read_epoch(truth), warm.epoch()
     if held == epoch:
         return
-    pending = truth.get_meta(_PENDING_KEY) or b""
-    names = warm.versions()
-    if not pending or held < _NUMBER.unpack_from(pending)[0]:
-        _log.warning("warm tier has updates up to %d of %d: it is made anew", held, epoch)
-        for name in names:
+    changes = ALL_CHANGED if held > epoch else changes_since(truth, held)
+    if changes.has_gap:
+        _log.warning("warm tier has updates up to %d, not %d: it is made anew", held, epoch)
+    entries, changed = {entry.name: entry for entry in catalogue.entries}, dict(changes.keys)
+    for name in warm.versions():
+        if changes.has_gap or changed.get(name) is ALL_KEYS or name not in entries:
             warm.drop(name)
-        names = {}
-    keys = collect([pending[_NUMBER.size :]]).keys
+            changed[name] = ALL_KEYS
     with warm.updating() as writer:
-        for entry in catalogue.entries:
-            if entry.name in names and entry.name in keys:
-                tier = LmdbTier(warm, entry, names[entry.name].shape)
-                records = RocksdbTier(truth, entry).read_records(keys[entry.name])
+        for name, version in warm.versions().items():
+            if name in changed:
+                tier = LmdbTier(warm, entries[name], version.shape)
+                records = RocksdbTier(truth, entries[name]).read_records(changed[name])
                 tier.merge(writer, *records, None, is_update=True)
         writer.raise_floor(epoch)
         writer.set_epoch(epoch)
-        writer.log(keys)
+        writer.log(changed)
     warm.refresh()

@@ -11,7 +11,7 @@ from sedp.storage.budget import NOTHING, divide
 from sedp.storage.catalogue import Catalogue, Entry
 from sedp.storage.table import Table
 from sedp.storage.table_version import TableVersion
-from sedp.storage.update_log import Changes
+from sedp.storage.update_log import ALL_KEYS, Changes
 
 
 class TableVersions:
@@ -106,16 +106,26 @@ class TableVersions:
             return list(self._versions.values())
 
     def apply(self, changes: Changes) -> None:
-        """Take changed rows up into RAM, or forget them."""
+        """Take changed rows up into RAM, or forget them.
+
+        Raises:
+            SedpError: rows of a version could not be read; it has forgotten all.
+        """
+        failure: SedpError | None = None
         for version in self.all():
-            if changes.has_gap:
-                version.forget_all()
-            elif version.entry.name in changes.keys:
-                try:
-                    version.reread(changes.keys[version.entry.name])
-                except SedpError:
+            keys = ALL_KEYS if changes.has_gap else changes.keys.get(version.entry.name)
+            if keys is None:
+                continue
+            try:
+                if keys is ALL_KEYS:
                     version.forget_all()
-                    raise
+                else:
+                    version.reread(keys)
+            except SedpError as err:
+                failure = err
+                version.forget_all()
+        if failure is not None:
+            raise failure
 
     def retire(self, reason: str) -> None:
         """Refuse look-ups in all versions."""

@@ -8,7 +8,7 @@ last entries are kept: a reader that was left behind forgets everything.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from sedp.storage.tier import Keys
 from sedp.storage.warm_version import sign, unsign
 
 ENTRIES_MAX = 1024
+ALL_KEYS: Keys = np.empty(0, dtype=np.uint64)  # of a version: any of its rows may have changed
 _HEADER = struct.Struct("<HI")  # bytes of the version's name, keys
 
 
@@ -25,7 +26,7 @@ class Changes:
     """What happened between two snapshots.
 
     Args:
-        keys: rows that changed, by version.
+        keys: rows that changed, by version; of a version with none any row may have.
         has_gap: more happened than the log remembers: every row may have changed.
         catalogue: the versions themselves may have changed.
     """
@@ -69,5 +70,8 @@ def collect(entries: Iterable[bytes]) -> Changes:
         catalogue |= not entry
         for name, changed in _decode_entry(entry):
             keys.setdefault(name, []).append(changed)
-    merged = {name: np.unique(np.concatenate(parts)) for name, parts in keys.items()}
-    return Changes(merged, catalogue=catalogue)
+    return Changes({name: _merged(parts) for name, parts in keys.items()}, catalogue=catalogue)
+
+
+def _merged(parts: Sequence[Keys]) -> Keys:
+    return np.unique(np.concatenate(parts)) if all(map(len, parts)) else ALL_KEYS

@@ -1,4 +1,4 @@
-"""`sedp demo`: make what the promo-rank example needs."""
+"""`sedp demo`: make what the examples need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DATA_DIR = Path(".sedp")
 
 @click.group()
 def command() -> None:
-    """Prepare the promo-rank example: data, model, store."""
+    """Prepare an example: data, model, store."""
 
 
 @command.command(
@@ -46,6 +46,30 @@ def prepare(data_dir: Path) -> None:
         f"{data_dir} is ready: test AUC {quality['auc']:.4f}, log-loss {quality['logloss']:.4f} "
         f"on {quality['rows']} impressions"
     )
+
+
+@command.command(
+    "ctr-rank",
+    epilog="Examples:\n\n  sedp demo ctr-rank\n\n  sedp demo ctr-rank --data-dir /data/ctr-rank",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DATA_DIR / "ctr-rank",
+    show_default=True,
+    help="Folder for everything that is made; 500 MB.",
+)
+def ctr_rank(data_dir: Path) -> None:
+    """Draw a ranker of the usual size to measure serving with: network, table, requests.
+
+    Nothing is downloaded or learned; everything follows from one seed. Files that are there are
+    kept. Serve them with configs/ctr-rank.yaml.
+    """
+    from sedp.demo.ctr_rank import prepare as prepare_ctr_rank
+
+    with Bars() as bars:
+        prepare_ctr_rank(data_dir, bars.show)
+    click.echo(f"{data_dir} is ready; serve it with: sedp serve configs/ctr-rank.yaml")
 
 
 class Bars:

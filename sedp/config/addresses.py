@@ -1,4 +1,4 @@
-"""Addresses as the config file writes them."""
+"""Addresses as the config file writes them: of a TCP socket, or of a Unix socket."""
 
 from __future__ import annotations
 
@@ -9,46 +9,70 @@ import msgspec
 
 from sedp.config.units import TextForm
 
+UNIX = "unix:"
+PATH_BYTES_MAX = 107  # Linux: sun_path has 108, with a zero at the end
+_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+"
+
 
 class Address(msgspec.Struct, frozen=True):
-    """A TCP address to listen on; `host` is `localhost` or a loopback IP, without brackets."""
+    """Where to listen: a path, or else host and port.
 
-    host: str
-    port: int
+    Args:
+        host: a name or an IP, without brackets; "" with a path.
+        port: 0 takes any free one; 0 with a path.
+        path: absolute, of a Unix socket; "" for TCP.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
 
     def __str__(self) -> str:
+        if self.path:
+            return UNIX + self.path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine's processes can connect."""
+        if self.path or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:  # a name; who knows what it will mean
+            return False
 
 
 def parse_address(text: str) -> Address:
-    """`127.0.0.1:8000`, `localhost:8000` or `[::1]:8000`; port 0 takes any free one.
+    """`127.0.0.1:8000`, `[::1]:8000`, `host.example:8000` or `unix:/run/sedp/data.sock`.
 
     Raises:
-        ValueError: not of that form, or an address that other machines can reach.
+        ValueError: not of that form; the message says the mend.
     """
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", text)
-    if match is None or int(match[3]) > 65_535:
-        raise ValueError(f"{text!r} is no address; write host:port like 127.0.0.1:8000")
-    host = match[1] or match[2]
-    if host != "localhost" and not _is_loopback(host):
+    if text.startswith(UNIX):
+        return _parse_path(text.removeprefix(UNIX))
+    match = re.fullmatch(rf"({_HOST}):([0-9]{{1,5}})", text, re.ASCII)
+    if match is None or int(match[2]) > 65_535:
         raise ValueError(
-            f"{text!r} can be reached from other machines, and there is no authentication yet; "
-            f"write 127.0.0.1:{match[3]} and put a proxy that checks callers in front"
+            f"{text!r} is no address; write host:port like 127.0.0.1:8000, or unix:/path"
         )
-    return Address(host, int(match[3]))
+    return Address(match[1].strip("[]"), int(match[2]))
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _parse_path(path: str) -> Address:
+    if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+        raise ValueError(
+            f"{path!r} is no socket's path; write an absolute one, unix:/run/sedp.sock"
+        )
+    if len(path.encode()) > PATH_BYTES_MAX:
+        raise ValueError(f"{path!r} is too long; the system takes {PATH_BYTES_MAX} bytes")
+    return Address(path=path)
 
 
 ADDRESS = TextForm(
     "address",
-    "an address like 127.0.0.1:8000",
-    r"^(localhost|127\.[0-9.]+|\[::1\]):[0-9]{1,5}$",
+    "an address like 127.0.0.1:8000 or unix:/run/sedp.sock",
+    rf"^(unix:/.*[^/]|({_HOST}):[0-9]{{1,5}})$",
     parse_address,
     str,
     Address,

@@ -31,15 +31,20 @@ class DaemonSettings(Section, frozen=True, kw_only=True):
     """The serving process: where it listens and what one connection may cost."""
 
     # Behaviour
-    listen: Annotated[Address, ADDRESS.meta("Where inference requests arrive; loopback only.")] = (
-        Address("127.0.0.1", 8000)
-    )
-    admin: Annotated[Address, ADDRESS.meta("Where health and metrics are served.")] = Address(
-        "127.0.0.1", 8001
-    )
+    listen: Annotated[
+        Address,
+        ADDRESS.meta(
+            "Where inference requests arrive: host:port or unix:/path. Where other machines can "
+            "reach it, tls and auth are needed."
+        ),
+    ] = Address("127.0.0.1", 8000)
+    admin: Annotated[
+        Address,
+        ADDRESS.meta("Where health, metrics and what changes the daemon are served; the same."),
+    ] = Address("127.0.0.1", 8001)
     grpc: Annotated[
         Annotated[Address, ADDRESS.meta("An address.")] | None,
-        Meta(description="Where gRPC requests arrive; needs the extra `sedp[grpc]`."),
+        Meta(description="Where gRPC requests arrive, the same; needs the extra `sedp[grpc]`."),
     ] = None
     tls: Annotated[TlsSettings | None, Meta(description="Encrypts all listeners.")] = None
     auth: Annotated[

@@ -80,13 +80,18 @@ class Faults:
         raise ConfigError("\n".join(lines))
 
 
-def read_document(file: Path, environment: Mapping[str, str]) -> Document:
+def read_document(
+    file: Path, environment: Mapping[str, str], content: bytes | None = None
+) -> Document:
     """Read and parse `file`, with variables from `environment` put in.
+
+    Args:
+        content: what was in the file when it was read before; `None` reads it.
 
     Raises:
         ConfigError: with file, line, column and mend.
     """
-    text = _read_text(file)
+    text = _decode_text(file, read_content(file) if content is None else content)
     builder = TreeBuilder(file, environment, yaml.parse(text, Loader=_LOADER))
     try:
         tree = builder.build()
@@ -99,12 +104,20 @@ def read_document(file: Path, environment: Mapping[str, str]) -> Document:
     return Document(file, tree, builder.key_marks, builder.value_marks)
 
 
-def _read_text(file: Path) -> str:
+def read_content(file: Path) -> bytes:
+    """What is in a config file; one that is too large only in part.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         with file.open("rb") as stream:
-            raw = stream.read(FILE_BYTES_MAX + 1)
+            return stream.read(FILE_BYTES_MAX + 1)
     except OSError as err:
         raise ConfigError(f"{file}: cannot be read: {err.strerror}; check the path") from err
+
+
+def _decode_text(file: Path, raw: bytes) -> str:
     if len(raw) > FILE_BYTES_MAX:
         raise ConfigError(f"{file}: is larger than {FILE_BYTES_MAX} bytes; split the pipelines")
     try:

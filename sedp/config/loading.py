@@ -16,6 +16,7 @@ import msgspec
 from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
+from sedp.config.exposure import find_exposures
 from sedp.config.kinds import StageKinds, build_stage
 from sedp.config.pipeline_settings import PipelineSettings, StageSettings
 from sedp.config.places import Place
@@ -40,13 +41,16 @@ class Config:
     pipelines: tuple[Pipeline, ...]
 
 
-def load(path: Path, environment: Mapping[str, str]) -> Config:
+def load(path: Path, environment: Mapping[str, str], content: bytes | None = None) -> Config:
     """Read, check and compile the config at `path`.
+
+    Args:
+        content: what was in the file when it was read before; `None` reads it.
 
     Raises:
         ConfigError: a line `file:line:column: key.path: what is wrong; mend` for each fault.
     """
-    document = read_document(path, environment)
+    document = read_document(path, environment, content)
     faults = Faults(document)
     settings = decode(document.tree, FileSettings, (), faults)
     faults.raise_found()
@@ -73,9 +77,8 @@ def _resolve_store(store: StoreSettings | None, folder: Path) -> StoreSettings |
 
 
 def _check_daemon(daemon: DaemonSettings, faults: Faults) -> None:
-    if daemon.listen.port == daemon.admin.port != 0:
-        message = f"port {daemon.admin.port} is that of daemon.listen; give it another one"
-        faults.add(("daemon", "admin"), message)
+    for place, message in find_exposures(daemon):
+        faults.add(("daemon", *place), message)
 
 
 def _check_store(store: StoreSettings | None, faults: Faults) -> None:

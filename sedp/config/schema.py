@@ -18,7 +18,7 @@ from sedp.config.addresses import ADDRESS
 from sedp.config.kinds import CLASS_PATTERN, import_stage, installed_kinds
 from sedp.config.pipeline_settings import TENSOR, StageSettings
 from sedp.config.settings import FileSettings
-from sedp.config.units import BYTES, DURATION, FORM_KEY
+from sedp.config.units import BYTES, DURATION, FORM_KEY, TextForm
 from sedp.errors import ConfigError
 from sedp.stage import Stage
 
@@ -29,6 +29,8 @@ VARIABLE_PATTERN = r"\$\{"
 _VARIABLE = {"type": "string", "pattern": VARIABLE_PATTERN}
 _FORMS = {form.name: form for form in (DURATION, BYTES, ADDRESS, TENSOR)}
 _REF = "#/$defs/"
+_FORM_OF_REF = {f"{_REF}{form.type.__name__}": form for form in (ADDRESS, TENSOR)}
+"""msgspec drops annotations of a struct that is one of several types: `Address | None`."""
 
 
 def installed_stages() -> dict[str, type[Stage]]:
@@ -97,8 +99,8 @@ def _rewrite(node: Any) -> Any:
         return [_rewrite(part) for part in node]
     if not isinstance(node, dict):
         return node
-    if node.get(FORM_KEY) in _FORMS:
-        return _rewrite_form(node)
+    if form := _FORMS.get(node.get(FORM_KEY)) or _FORM_OF_REF.get(node.get("$ref")):
+        return _rewrite_form(form, node)
     node = {key: _rewrite(part) for key, part in node.items() if key != FORM_KEY}
     if isinstance(node.get("enum"), list):  # a key may be named enum, too
         choices = {"enum": node.pop("enum")}
@@ -110,8 +112,7 @@ def _rewrite(node: Any) -> Any:
     return node
 
 
-def _rewrite_form(node: Mapping[str, Any]) -> dict[str, Any]:
-    form = _FORMS[node[FORM_KEY]]
+def _rewrite_form(form: TextForm, node: Mapping[str, Any]) -> dict[str, Any]:
     text = {"type": "string", "pattern": f"{form.pattern}|{VARIABLE_PATTERN}"}
     limits = {key: node[key] for key in ("minimum", "maximum") if key in node}
     field = {key: node[key] for key in ("description",) if key in node}

@@ -14,9 +14,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -24,10 +25,12 @@ from sedp.config.loading import Config
 from sedp.cores import usable_cores
 from sedp.daemon.admin import AdminPlane
 from sedp.daemon.dispatch import Dispatcher
+from sedp.daemon.doors import Doors
 from sedp.daemon.failures import FailureLog
 from sedp.daemon.http import DataPlane
 from sedp.daemon.listener import Listener, bind
 from sedp.daemon.parameter_store import open_store
+from sedp.daemon.repository import PipelineState, Repository
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.engine.graph import Graph
 from sedp.engine.stimulus_log import StimulusLog
@@ -37,11 +40,85 @@ from sedp.pipeline import BoundStage
 from sedp.stage import Resources, Store
 from sedp.storage.access_recording import RecordedStore
 from sedp.storage.store import ParameterStore
+from sedp.storage.table_spec import TableSpec
+from sedp.storage.updates import Durability, Receipt
 
 CLOSE_S = 1.0  # for the last responses to go out, once their events have ended
 CUT_S = 0.01  # when waiting is over; aiohttp would take 0 for ever
 
 log = logging.getLogger(__name__)
+
+
+class Server:
+    """Skeleton, being filled in: the serving part of one process, without an admin plane."""
+
+    ready: bool
+    data_address: str
+    grpc_address: str | None
+    config: Config
+    repository: Repository
+
+    @classmethod
+    async def start(
+        cls,
+        config: Config,
+        doors: Doors,
+        *,
+        stimulus_log: Path | None = None,
+        share: object = None,  # ConnectionShare | None
+        gathered: Callable[[], Awaitable[DaemonStatistics]] | None = None,
+    ) -> Server:
+        """Open everything and serve; closes the doors when it fails, or stops."""
+        raise NotImplementedError
+
+    def statistics(self) -> DaemonStatistics:
+        """Of this process; listeners: "data" only."""
+        raise NotImplementedError
+
+    async def prepare(self, config: Config) -> Change:
+        """Phase one of a reload: open and warm everything new beside the old."""
+        raise NotImplementedError
+
+    async def reload(self, config: Config) -> list[str]:
+        """Both phases; the diff as lines."""
+        raise NotImplementedError
+
+    async def load(self, name: str) -> None:
+        raise NotImplementedError
+
+    async def unload(self, name: str) -> None:
+        raise NotImplementedError
+
+    def index(self) -> list[PipelineState]:
+        raise NotImplementedError
+
+    async def update(
+        self, table: str, keys: Any, rows: Any, durability: Durability, id: str
+    ) -> Receipt:
+        raise NotImplementedError
+
+    async def roll_back(self, table: str, version: int | None) -> TableSpec:
+        raise NotImplementedError
+
+    async def retire(self) -> None:
+        raise NotImplementedError
+
+    async def stop(self) -> int:
+        raise NotImplementedError
+
+
+class Change:
+    """Skeleton: a reload between its phases. Exactly one of the two must be called."""
+
+    lines: list[str]
+
+    def commit(self) -> None:
+        """Phase two: serve by the new config from now on; never fails."""
+        raise NotImplementedError
+
+    async def discard(self) -> None:
+        """Close what was opened; the old config is still served."""
+        raise NotImplementedError
 
 
 class Daemon:

@@ -23,6 +23,30 @@ class ListenerStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One serving process.
+
+    Args:
+        state: "starting", "ready", "leaving" or "dead".
+        started_s: Unix time.
+        restarts: how often its place was filled anew.
+        rss_bytes: memory in RAM; 0 when unknown.
+        number: of its place, from 0.
+        connections: open now, on the data plane.
+        stalls: how often the process in this place was ended because it hung.
+    """
+
+    pid: int
+    state: str
+    started_s: float
+    restarts: int
+    rss_bytes: int
+    number: int = 0
+    connections: int = 0
+    stalls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatistics:
     """One moment of a daemon.
 
@@ -30,6 +54,7 @@ class DaemonStatistics:
         uptime_ns: since the pipelines were opened.
         listeners: by plane, "data" and "admin".
         log_lines_left_out: failures counted but not logged, to keep the log bounded.
+        workers: the processes that serve, by number; none when the daemon serves by itself.
     """
 
     ready: bool
@@ -38,3 +63,4 @@ class DaemonStatistics:
     store: StoreStatistics | None
     listeners: Mapping[str, ListenerStatistics]
     log_lines_left_out: int
+    workers: tuple[WorkerState, ...] = ()

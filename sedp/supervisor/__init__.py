@@ -1,1 +1,1 @@
-"""The process tree: one supervisor, and the workers that serve."""
+"""Worker processes under one supervisor: started, watched, replaced, reloaded, told to stop."""

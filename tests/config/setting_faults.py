@@ -114,7 +114,24 @@ VALUES = [
         change("127.0.0.1:8000", "0.0.0.0:8000"),
         "0.0.0.0",
         "daemon.listen",
-        ("other machines", "127.0.0.1:8000", "proxy"),
+        ("other machines", "daemon.tls and daemon.auth", "127.0.0.1:8000", "proxy"),
+    ),
+    Fault(
+        "port twice", change("8001", "8000"), "127.0.0.1:8000\n  drain", "daemon.admin", ("listen",)
+    ),
+    Fault(
+        "relative socket",
+        change("127.0.0.1:8000", "unix:run/sedp.sock"),
+        "unix:run",
+        "daemon.listen",
+        ("'run/sedp.sock'", "absolute"),
+    ),
+    Fault(
+        "quotas of nobody",
+        change("  drain: 10s", "  tenants: {acme: {in_flight_max: 3}}"),
+        "tenants:",
+        "daemon.tenants",
+        ("set daemon.auth",),
     ),
     Fault(
         "no port",

@@ -15,6 +15,7 @@ from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
 from sedp.config.loading import load
 from sedp.config.pipeline_settings import BatchSettings, PipelineSettings, StageSettings
+from sedp.config.security_settings import AuthSettings, TenantSettings, TlsSettings
 from sedp.config.settings import FileSettings, StoreSettings
 from sedp.storage.store import ParameterStore
 
@@ -53,6 +54,17 @@ def test_store_commands_of_the_readme_are_those_there_are() -> None:
 
 def test_whole_file_in_the_readme_is_a_good_config(example: Path) -> None:
     assert [pipeline.name for pipeline in load(example, {}).pipelines] == ["my-pipeline"]
+
+
+def test_keys_of_sections_that_are_left_out_are_explained() -> None:
+    text = README.read_text()
+    for prefix, section in (
+        ("tls", TlsSettings),
+        ("auth", AuthSettings),
+        ("tenants.NAME", TenantSettings),
+    ):
+        for field in msgspec.structs.fields(section):
+            assert f"`{prefix}.{field.encode_name}`" in text
 
 
 def test_whole_file_shows_every_key_with_its_default(example: Path) -> None:

@@ -26,6 +26,9 @@ BLIND = {
     "too long": "limits of durations are in numbers",
     "too few bytes": "the same",
     "threshold without filling": "keys are checked one by one",
+    "open to all": "keys are checked one by one",
+    "port twice": "the same",
+    "quotas of nobody": "the same",
     "datatype": "the pattern names no datatypes",
     "shape": "the pattern knows no shapes",
 }

@@ -1,0 +1,214 @@
+"""A load generator that costs little beside what it measures: bytes made before, replies skimmed.
+
+*Closed loop*: each connection asks again as soon as it is answered; it finds the greatest
+throughput. *Open loop*: requests fall due by a Poisson process whether or not earlier ones are
+answered; latency counts from the due time, also while a request waits here for a free connection,
+so that a stall cannot hide. What is refused, broken, or not answered within a second has an
+infinite latency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+TIMEOUT_NS = 1_000_000_000
+CLOSE_WAIT_NS = 3_000_000_000
+TICK_S = 0.001  # the loop's timers know milliseconds
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+OK = b"200"
+
+Address = tuple[str, int]
+Done = Callable[["Connection", bool], None]
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection with at most one request on it.
+
+    Args:
+        done: told when a reply is whole, and whether its status was 200.
+    """
+
+    def __init__(self, done: Done) -> None:
+        self.request = -1
+        self.is_busy = False
+        self._done = done
+        self._reply = b""
+        self._size = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+
+    def send(self, request: int, data: bytes) -> None:
+        self.request = request
+        self.is_busy = True
+        self.transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        reply = self._reply + data if self._reply else data
+        if not self._size:
+            head = reply.find(b"\r\n\r\n")
+            length = LENGTH.search(reply, 0, head + 1) if head >= 0 else None
+            self._size = head + 4 + int(length[1]) if length else 0
+        if not self._size or len(reply) < self._size:
+            self._reply = reply
+            return
+        self._reply, self._size = b"", 0
+        self.is_busy = False
+        self._done(self, reply[9:12] == OK)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_busy = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRun:
+    """What a closed loop reached: answers with status 200, other replies, seconds."""
+
+    answers: int
+    refusals: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return self.answers / self.seconds
+
+
+async def connect(addresses: Sequence[Address], count: int, done: Done) -> list[Connection]:
+    """`count` connections, dealt out to the addresses in turn."""
+    loop = asyncio.get_running_loop()
+    made = []
+    for number in range(count):
+        host, port = addresses[number % len(addresses)]
+        _, connection = await loop.create_connection(lambda: Connection(done), host, port)
+        made.append(connection)
+    return made
+
+
+async def close(connections: Sequence[Connection]) -> None:
+    """Close them once their last replies are in: the next measurement begins with an idle server."""
+    give_up_ns = time.monotonic_ns() + CLOSE_WAIT_NS
+    while time.monotonic_ns() < give_up_ns and any(one.is_busy for one in connections):
+        await asyncio.sleep(TICK_S)
+    for connection in connections:
+        connection.transport.abort()
+
+
+async def closed_loop(
+    addresses: Sequence[Address], requests: Sequence[bytes], connections: int, seconds: float
+) -> ClosedRun:
+    """Keep `connections` requests under way for a while."""
+    counts = [0, 0]
+    next_request = 0
+    stop_ns = 0
+
+    def ask(connection: Connection) -> None:
+        nonlocal next_request
+        connection.send(next_request, requests[next_request % len(requests)])
+        next_request += 1
+
+    def done(connection: Connection, ok: bool) -> None:
+        if time.monotonic_ns() < stop_ns:
+            counts[ok] += 1
+            ask(connection)
+
+    opened = await connect(addresses, connections, done)
+    started_ns = time.monotonic_ns()
+    stop_ns = started_ns + int(seconds * 1e9)
+    for connection in opened:
+        ask(connection)
+    await asyncio.sleep(seconds)
+    taken_s = (time.monotonic_ns() - started_ns) / 1e9
+    await close(opened)
+    return ClosedRun(counts[1], counts[0], taken_s)
+
+
+async def open_loop(
+    addresses: Sequence[Address],
+    requests: Sequence[bytes],
+    connections: int,
+    rate: float,
+    seconds: float,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Latencies in seconds, `inf` where there was no answer, of a Poisson process of `rate` a second.
+
+    Args:
+        connections: open from the start; requests that find all of them busy wait here.
+    """
+    run = _OpenRun(requests, rate, seconds, seed)
+    opened = await connect(addresses, connections, run.done)
+    try:
+        await run.send_all(opened)
+    finally:
+        await close(opened)
+    return run.latencies()
+
+
+class _OpenRun:
+    """One open loop under way."""
+
+    def __init__(self, requests: Sequence[bytes], rate: float, seconds: float, seed: int) -> None:
+        dice = np.random.default_rng(seed)
+        gaps = dice.exponential(1e9 / rate, max(1, int(rate * seconds)))
+        self._after_ns = np.cumsum(gaps).astype(np.int64)
+        self._due_ns: list[int] = []
+        self._ended_ns = [0] * len(gaps)
+        self._requests = requests
+        self._idle: list[Connection] = []
+        self._waiting: deque[int] = deque()
+        self._next = 0
+        self._left = len(gaps)
+        self._all_done = asyncio.Event()
+
+    async def send_all(self, connections: list[Connection]) -> None:
+        self._idle = connections.copy()
+        self._due_ns = (self._after_ns + time.monotonic_ns()).tolist()
+        while self._next < len(self._due_ns):
+            await asyncio.sleep(TICK_S)
+            self._send_due()
+        left_s = (self._due_ns[-1] + TIMEOUT_NS - time.monotonic_ns()) / 1e9
+        try:
+            async with asyncio.timeout(max(0.0, left_s)):
+                await self._all_done.wait()
+        except TimeoutError:
+            pass  # what has no end by now is not answered
+
+    def _send_due(self) -> None:
+        now_ns, due_ns = time.monotonic_ns(), self._due_ns
+        while self._next < len(due_ns) and due_ns[self._next] <= now_ns:
+            self._waiting.append(self._next)
+            self._next += 1
+        while self._waiting and self._idle:
+            request = self._waiting.popleft()
+            if now_ns - due_ns[request] < TIMEOUT_NS:
+                self._idle.pop().send(request, self._requests[request % len(self._requests)])
+            else:
+                self._count_down()  # nobody waits for it any more
+
+    def done(self, connection: Connection, ok: bool) -> None:
+        if ok:
+            self._ended_ns[connection.request] = time.monotonic_ns()
+        self._idle.append(connection)
+        self._count_down()
+        self._send_due()
+
+    def _count_down(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._all_done.set()
+
+    def latencies(self) -> NDArray[np.float64]:
+        ended = np.array(self._ended_ns)
+        latency_ns = ended - np.array(self._due_ns)
+        answered = (ended > 0) & (latency_ns <= TIMEOUT_NS)
+        return np.where(answered, latency_ns / 1e9, np.inf)

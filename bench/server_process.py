@@ -1,0 +1,139 @@
+"""A server as its processes: what they cost, and how long they take to be ready."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.load_client import Address
+from bench.machine import ROOT
+
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+READY_WAIT_S = 60.0
+STOP_WAIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Running processes.
+
+    Args:
+        addresses: where requests go, in turn.
+        pids: of what was started; children count with their parents.
+        ready_s: from the start to the first answer.
+    """
+
+    addresses: tuple[Address, ...]
+    pids: tuple[int, ...]
+    ready_s: float
+
+    def cpu_s(self) -> float:
+        """Processor seconds used so far, user and system."""
+        return sum(_cpu_ticks(pid) for pid in self._all()) / TICKS_A_SECOND
+
+    def memory_mb(self, kind: str) -> float:
+        """Megabytes resident: `Rss` counts a page in every process, `Pss` once in all."""
+        return sum(_memory_kb(pid, kind) for pid in self._all()) / 1e3
+
+    def _all(self) -> list[int]:
+        return [one for pid in self.pids for one in (pid, *_children(pid))]
+
+
+@contextmanager
+def started(
+    commands: Sequence[tuple[Sequence[str], Mapping[str, str], int]], probe: bytes
+) -> Iterator[Server]:
+    """Run commands until the block ends.
+
+    Args:
+        commands: for each its words, what to add to the environment, and the port it will serve.
+        probe: a request that is answered 200 once a server is ready.
+    """
+    started_s = time.perf_counter()
+    running = [
+        subprocess.Popen(
+            words, env={**os.environ, **extra}, cwd=ROOT, stdout=subprocess.DEVNULL
+        )
+        for words, extra, _ in commands
+    ]
+    addresses = tuple(("127.0.0.1", port) for _, _, port in commands)
+    try:
+        for process, address in zip(running, addresses, strict=True):
+            _wait_ready(process, address, probe)
+        ready_s = time.perf_counter() - started_s
+        yield Server(addresses, tuple(process.pid for process in running), ready_s)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            _wait_end(process)
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def ask(address: Address, request: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
+    """Send one request's bytes; status, headers and body of the reply."""
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(request)
+        reply = http.client.HTTPResponse(connection)
+        reply.begin()
+        return reply.status, reply.headers, reply.read()
+
+
+def _wait_ready(process: subprocess.Popen[bytes], address: Address, probe: bytes) -> None:
+    give_up_s = time.perf_counter() + READY_WAIT_S
+    while time.perf_counter() < give_up_s:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended before it served; its message is above")
+        try:
+            if ask(address, probe)[0] == 200:
+                return
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.01)
+    raise RuntimeError(f"{process.args!r} was not ready within {READY_WAIT_S:g} s")
+
+
+def _wait_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(STOP_WAIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [one for child in map(int, listed) for one in (child, *_children(child))]
+
+
+def _cpu_ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
+
+
+def _memory_kb(pid: int, kind: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")), 0)

@@ -1,0 +1,30 @@
+"""How long a request may take: the least of what its caller says and what its pipeline allows."""
+
+from __future__ import annotations
+
+import re
+
+from sedp.errors import RequestError
+
+TIMEOUT_HEADER = "X-Request-Timeout-Seconds"
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
+
+
+def read_timeout(text: str | None) -> int | None:
+    """Nanoseconds that the header's value stands for; `None` when it was not sent.
+
+    Raises:
+        RequestError: 400, no decimal number of seconds above zero.
+    """
+    if text is None:
+        return None
+    if not _SECONDS.fullmatch(text.strip(" \t")) or not float(text):
+        raise RequestError(
+            f"{TIMEOUT_HEADER}: {text[:40]!r} is no number of seconds above 0; write 0.25 or 2"
+        )
+    return max(1, round(float(text) * 1e9))
+
+
+def least_timeout(pipeline_ns: int, *asked_ns: int | None) -> int:
+    """The shortest of the timeouts; `None` asks for nothing."""
+    return min(pipeline_ns, *(ns for ns in asked_ns if ns is not None), pipeline_ns)

@@ -1,0 +1,131 @@
+"""Opening the stages of pipelines side by side, and their first runs.
+
+Models and tables are read from disk, so opening them one after the other would only wait. A stage
+is not served before it has processed its own examples: what a first run costs is then paid, and a
+model that cannot run is found while the old one still serves, or before anybody relies on it.
+
+Invariant: after `open` returns all stages are open; after it raises none is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sedp.cores import usable_cores
+from sedp.errors import ConfigError, SedpError, StageError
+from sedp.payload import split_batch
+from sedp.pipeline import BoundStage, Pipeline, PipelineError, compile_pipeline
+from sedp.stage import Resources, Store
+
+THREADS_MAX = 16  # most of the time is spent in reading and in libraries that let go of the GIL
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StageOpener:
+    """What stages need to be opened.
+
+    Args:
+        folder: of the config file.
+        cores: to be shared by the concurrent runs of a stage.
+        store: the parameter store, if there is one.
+    """
+
+    folder: Path
+    cores: int
+    store: Store | None
+
+    @classmethod
+    def of(cls, folder: Path, threads: int | str, store: Store | None) -> StageOpener:
+        """As `daemon.threads` says, a number or "auto"."""
+        return cls(folder, threads if isinstance(threads, int) else usable_cores(), store)
+
+    async def open(self, pipelines: Sequence[Pipeline]) -> None:
+        """Open and warm up all stages of all pipelines.
+
+        Raises:
+            SedpError: a stage could not; it is named, and the others are closed again.
+        """
+        stages = [(pipeline.name, stage) for pipeline in pipelines for stage in pipeline.stages]
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(min(THREADS_MAX, max(1, len(stages))), "sedp-open") as threads:
+            results = await asyncio.gather(
+                *(loop.run_in_executor(threads, self._open, *stage) for stage in stages),
+                return_exceptions=True,
+            )
+        failures = [result for result in results if result is not None]
+        if not failures:
+            return
+        for (_, stage), failure in zip(stages, results, strict=True):
+            if failure is None:
+                stage.use.stage.close()
+        raise failures[0]
+
+    def _open(self, pipeline: str, bound: BoundStage) -> None:
+        where = f"pipeline {pipeline!r}, stage {bound.name!r}"
+        stage = bound.use.stage
+        share = max(1, self.cores // bound.use.plan.concurrency)  # of each of its runs
+        _attempt(where, "open", lambda: stage.open(Resources(self.folder, share, self.store)))
+        try:
+            _attempt(where, "warm up", lambda: _process_examples(bound))
+        except SedpError:
+            stage.close()
+            raise
+
+
+def close_stages(pipeline: Pipeline) -> None:
+    """Close all stages; one that fails to does not keep the others open."""
+    for stage in reversed(pipeline.stages):
+        try:
+            stage.use.stage.close()
+        except Exception:
+            log.exception("pipeline %r, stage %r failed to close", pipeline.name, stage.name)
+
+
+def renew(pipeline: Pipeline) -> Pipeline:
+    """The same pipeline with stages of its own, not opened yet.
+
+    Raises:
+        ConfigError: a stage cannot be made a second time.
+    """
+    try:
+        uses = {
+            stage.name: replace(stage.use, stage=type(stage.use.stage)(stage.use.stage.params))
+            for stage in pipeline.stages
+        }
+        return compile_pipeline(
+            pipeline.name,
+            pipeline.inputs,
+            pipeline.outputs,
+            uses,
+            rows_max=pipeline.rows_max,
+            in_flight_max=pipeline.in_flight_max,
+            deadline_ns=pipeline.deadline_ns,
+        )
+    except (PipelineError, ValueError) as err:
+        raise ConfigError(f"pipeline {pipeline.name!r} cannot be made anew: {err}") from err
+
+
+def _process_examples(bound: BoundStage) -> None:
+    stage = bound.use.stage
+    for batch in stage.examples(bound.inputs):
+        split_batch(bound, 0, batch, stage.process(batch), ())  # checks the result, keeps nothing
+
+
+def _attempt(where: str, what: str, act: Callable[[], None]) -> None:
+    """Run an author's code; whatever it raises, the operator learns which stage it was."""
+    try:
+        act()
+    except StageError as err:
+        raise StageError(f"{where} failed to {what}: {err}") from err
+    except SedpError as err:
+        raise ConfigError(f"{where}: {err}") from err
+    except Exception as err:
+        log.exception("%s failed to %s", where, what)
+        raise StageError(f"{where} failed to {what}: {err!r}") from err
