@@ -14,28 +14,37 @@ from bench.figure import Figure, Report
 from bench.machine import describe_machine
 
 BENCHES = {
+    "ctr_rank": "A ranker of the usual size beside mosec, and beside bare arithmetic.",
     "engine": "Overhead of the engine a request and stage; simulated requests a second.",
+    "http": "CPU a request and requests a second beside a bare aiohttp echo.",
     "promo_rank": "The demo through its daemon: quality, and latency at a fixed rate.",
     "start": "Seconds until help, until a restarted daemon is ready, and from nothing.",
     "store": "Look-ups and imports against the limits of the machine and the libraries.",
     "store_large": "A table of four times the memory, and placement when what is hot changes.",
 }
+OPTION_OF = {"rows": "store_large", "mosec_python": "ctr_rank"}
 WIDTH = 140  # of the table where there is no terminal to fill
 EPILOG = "\b\nBenches:\n" + "\n".join(f"  {name}  {text}" for name, text in BENCHES.items())
 
 
-@click.command(epilog=EPILOG, context_settings={"max_content_width": 100})
+CONTEXT = {"max_content_width": 100, "token_normalize_func": lambda text: text.replace("-", "_")}
+
+
+@click.command(epilog=EPILOG, context_settings=CONTEXT)
 @click.argument("name", type=click.Choice(list(BENCHES)))
 @click.option("--quick", is_flag=True, help="A few seconds, wider spread.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures.")
 @click.option("--seed", default=1, show_default=True, help="Of all dice.")
 @click.option("--rows", type=click.IntRange(min=100_000), help="Of the table of store_large.")
-def main(name: str, quick: bool, json_path: Path | None, seed: int, rows: int | None) -> None:
+@click.option("--mosec-python", metavar="PATH", help="Interpreter with mosec, for ctr_rank.")
+def main(name: str, quick: bool, json_path: Path | None, seed: int, **own: object) -> None:
     """Run the bench NAME. Exits 0 whether or not goals hold: judging is the reader's part."""
-    if rows is not None and name != "store_large":
-        raise click.UsageError(f"--rows is for store_large; {name} has its own sizes")
-    sizes = {} if rows is None else {"rows": rows}
-    figures: list[Figure] = importlib.import_module(f"bench.{name}").measure(quick, seed, **sizes)
+    given = {option: value for option, value in own.items() if value is not None}
+    for option in given:
+        if OPTION_OF[option] != name:
+            flag = option.replace("_", "-")
+            raise click.UsageError(f"--{flag} is for {OPTION_OF[option]}, not for {name}")
+    figures: list[Figure] = importlib.import_module(f"bench.{name}").measure(quick, seed, **given)
     report = Report(name, quick, seed, describe_machine(), figures)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(_table(report))
     if json_path is not None:

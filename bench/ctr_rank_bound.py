@@ -21,14 +21,19 @@ def main(folder: Path, form: str, seconds: float) -> None:
     bodies = [body.tobytes() for body in np.load(folder / "bodies.npy")]
     for body in bodies[:50]:
         kernel.score(parse(body)).tobytes()
-    print("ready", flush=True)
+    tell("ready")
     sys.stdin.readline()
     done = 0
     cpu_s, stop_s = time.process_time(), time.perf_counter() + seconds
     while time.perf_counter() < stop_s:
         kernel.score(parse(bodies[done % len(bodies)])).tobytes()
         done += 1
-    print(done, time.process_time() - cpu_s)
+    tell(f"{done} {time.process_time() - cpu_s}")
+
+
+def tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

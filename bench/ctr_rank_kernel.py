@@ -17,7 +17,8 @@ USER_BYTES, ROW_BYTES = USER_SLOTS * 8, ITEM_SLOTS * 8 + DENSE * 4
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
-Request = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+Floats = NDArray[np.float32]
+Request = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 
 
 class Kernel:
@@ -31,7 +32,7 @@ class Kernel:
     def __init__(self, folder: Path, split: bool = False) -> None:
         import onnxruntime
 
-        self._table = np.load(folder / "table.npy")
+        self._table: Floats = np.load(folder / "table.npy")
         salts = np.load(folder / "salts.npz")
         self._user, self._item = salts["user"] + GOLDEN, salts["item"] + GOLDEN
         self._split = split
@@ -43,31 +44,38 @@ class Kernel:
             str(model), options, providers=["CPUExecutionProvider"]
         )
 
-    def score(self, request: Request) -> NDArray[np.float32]:
+    def score(self, request: Request) -> Floats:
         """float32[C]: scores of a request's candidates."""
         user_ids, item_ids, dense = request
-        user = self._rows(user_ids, self._user)
-        item = self._rows(item_ids, self._item)
-        if self._split:
-            owners = np.zeros(len(dense), np.int64)
-            feed = {"dense": dense, "user_embedding": user, "item_embedding": item}
-            answer: NDArray[np.float32] = self._session.run(["scores"], {**feed, "owners": owners})[0]
-            return answer
-        width = DENSE + user.size
-        rows = np.empty((len(dense), width + ITEM_SLOTS * item.shape[2]), np.float32)
-        rows[:, :DENSE] = dense
-        rows[:, DENSE:width] = user.reshape(1, -1)
-        rows[:, width:] = item.reshape(len(dense), -1)
-        answer = self._session.run(["scores"], {"rows": rows})[0]
-        return answer
+        user, item = self._rows(user_ids, self._user), self._rows(item_ids, self._item)
+        return self._run(_split(user, item, dense) if self._split else _whole(user, item, dense))
 
-    def _rows(self, ids: NDArray[np.int64], salts: NDArray[np.uint64]) -> NDArray[np.float32]:
+    def _run(self, feed: dict[str, Any]) -> Floats:
+        answer: list[Floats] = self._session.run(["scores"], feed)
+        return answer[0]
+
+    def _rows(self, ids: NDArray[np.int64], salts: NDArray[np.uint64]) -> Floats:
         word = salts ^ ids.view(np.uint64)
         word = (word ^ (word >> np.uint64(30))) * FIRST
         word = (word ^ (word >> np.uint64(27))) * SECOND
         word ^= word >> np.uint64(31)
         buckets = ((word >> np.uint64(32)) * np.uint64(len(self._table))) >> np.uint64(32)
-        return self._table.take(buckets.view(np.int64), axis=0)
+        rows: Floats = self._table.take(buckets.view(np.int64), axis=0)
+        return rows
+
+
+def _split(user: Floats, item: Floats, dense: Floats) -> dict[str, Any]:
+    owners = np.zeros(len(dense), np.int64)
+    return {"dense": dense, "user_embedding": user, "item_embedding": item, "owners": owners}
+
+
+def _whole(user: Floats, item: Floats, dense: Floats) -> dict[str, Any]:
+    width = DENSE + user.size
+    rows = np.empty((len(dense), width + item[0].size), np.float32)
+    rows[:, :DENSE] = dense
+    rows[:, DENSE:width] = user.reshape(1, -1)
+    rows[:, width:] = item.reshape(len(dense), -1)
+    return {"rows": rows}
 
 
 def parse(body: bytes) -> Request:

@@ -1,6 +1,6 @@
 """ctr-rank on mosec, as its documentation configures a model: one stage, two processes, no batches.
 
-    CTR_RANK_FOLDER=… CTR_RANK_WIRE=raw|json python -m bench.ctr_rank_mosec --port 8000
+CTR_RANK_FOLDER=… CTR_RANK_WIRE=raw|json python -m bench.ctr_rank_mosec --port 8000
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from mosec import Server, Worker
+from mosec import Server, Worker  # type: ignore[import-not-found]
 
 from bench.ctr_rank_kernel import DENSE, ITEM_SLOTS, USER_SLOTS, Kernel, parse
 
@@ -24,7 +24,7 @@ class Tensor(msgspec.Struct):
     name: str
     datatype: str
     shape: list[int]
-    data: list[float] | list[int]
+    data: list[int | float]
 
 
 class Body(msgspec.Struct):
@@ -33,7 +33,7 @@ class Body(msgspec.Struct):
     inputs: list[Tensor]
 
 
-class Ranker(Worker):
+class Ranker(Worker):  # type: ignore[misc]
     """Raw bytes in, raw scores out."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The stages of ctr-rank as one: what handing over between stages costs is the difference."""
+"""The stages of ctr-rank as one: what is left between the two is the price of handing over."""
 
 from __future__ import annotations
 
@@ -14,34 +14,39 @@ from sedp.stages.embedding_lookup import EmbeddingLookup
 
 
 class LookUpAndScore(Stage):
-    """An embedding look-up and the scoring of what it finds, in one run."""
+    """Embedding look-ups and the scoring of what they find, in one run."""
 
     class Params(msgspec.Struct, frozen=True):
-        """The params of both kinds."""
+        """What the stages have as params when they stand alone."""
 
-        embedding: EmbeddingLookup.Params
+        lookups: list[EmbeddingLookup.Params]
         score: DenseScoring.Params
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
-        self._embedding = EmbeddingLookup(params.embedding)
         self._score = DenseScoring(params.score)
+        self._lookups = [EmbeddingLookup(own) for own in params.lookups]
+        self._stages: list[Stage] = [*self._lookups, self._score]
 
     @property
     def requires(self) -> Mapping[str, ColumnSpec | None]:
-        own = {self.params.embedding.request_output, self.params.embedding.item_output}
-        read = {**self._embedding.requires, **self._score.requires}
-        return {name: spec for name, spec in read.items() if name not in own}
+        looked_up = {name: None for lookup in self._lookups for name in lookup.requires}
+        passed = (name for name in self._score.requires if not name.endswith("_embedding"))
+        return {**looked_up, **dict.fromkeys(passed)}
 
     def provides(self, inputs: Mapping[str, ColumnSpec]) -> Mapping[str, ColumnSpec]:
-        made = self._embedding.provides({name: inputs[name] for name in self._embedding.requires})
-        known = {**inputs, **made}
-        return self._score.provides({name: known[name] for name in self._score.requires})
+        known = dict(inputs)
+        for stage in self._stages:
+            known |= stage.provides({name: known[name] for name in stage.requires})
+        return {name: known[name] for name in self.params.score.outputs}
 
     def open(self, resources: Resources) -> None:
-        self._embedding.open(resources)
-        self._score.open(resources)
+        for stage in self._stages:
+            stage.open(resources)
 
     def process(self, batch: Batch) -> Mapping[str, Array]:
-        columns = {**batch.columns, **self._embedding.process(batch)}
-        return self._score.process(Batch(columns, batch.splits))
+        columns = dict(batch.columns)
+        known = Batch(columns, batch.splits)
+        for stage in self._stages:
+            columns.update(stage.process(known))
+        return {name: columns[name] for name in self.params.score.outputs}

@@ -5,7 +5,6 @@ precision before it is measured.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +41,15 @@ class System:
     form: str = ""
 
 
+def encode(requests: Requests, system: System) -> list[bytes]:
+    """All of them as this system wants them."""
+    if system.wire == "raw":
+        return requests.raw()
+    if system.wire == "binary":
+        return requests.oip_binary()
+    return requests.oip_json(SEDP_PATH if system.form else MOSEC_PATH, JSON_REQUESTS)
+
+
 class Workplace:
     """A folder with everything that the servers of this bench read.
 
@@ -70,64 +78,48 @@ class Workplace:
         key = system.wire, system.form, candidates
         if key not in self._requests:
             made = Requests(ctr_rank.make_requests(candidates=candidates), candidates)
-            path = SEDP_PATH if system.form else MOSEC_PATH
-            self._requests[key] = {
-                "raw": made.raw,
-                "binary": made.oip_binary,
-                "json": lambda: made.oip_json(path, JSON_REQUESTS),
-            }[system.wire]()
+            self._requests[key] = encode(made, system)
         return self._requests[key]
 
     @contextlib.contextmanager
     def serve(self, system: System) -> Iterator[Server]:
         """Start a system; its first answers have been found right."""
         probe = self.requests(system, ctr_rank.CANDIDATES)[0]
-        commands = self._sedp(system.form) if system.form else self._mosec(system.wire)
-        with started(commands, probe) as server:
+        start = self._sedp(system.form) if system.form else self._mosec(system.wire)
+        with started(*start, probe) as server:
             self._check(system, server)
             yield server
 
-    def _mosec(self, wire: str) -> list[tuple[list[str], dict[str, str], int]]:
+    def _mosec(self, wire: str) -> tuple[list[str], dict[str, str], int]:
         port = free_port()
         words = [self._mosec_python, "-m", "bench.ctr_rank_mosec", "--port", str(port)]
         extra = {"CTR_RANK_FOLDER": str(self.scratch), "CTR_RANK_WIRE": wire}
-        return [([*words, "--log-level", "error"], extra, port)]
+        return [*words, "--log-level", "error"], extra, port
 
-    def _sedp(self, form: str) -> list[tuple[list[str], dict[str, str], int]]:
+    def _sedp(self, form: str) -> tuple[list[str], dict[str, str], int]:
         config = CONFIG if form == "shipped" else self._config_of(form)
-        words = [sys.executable, "-m", "sedp", "serve", str(config)]
-        extra = {"DATA_DIR": str(self.folder), "ADMIN_PORT": "0", "PYTHONPATH": str(ROOT)}
-        if "SEDP_TREE" in os.environ:
-            extra["PYTHONPATH"]=os.environ["SEDP_TREE"]
-        ports = [free_port() for _ in range(PROCESSES)]
-        return [(words, {**extra, "PORT": str(port)}, port) for port in ports]
+        port = free_port()
+        words = [sys.executable, "-m", "sedp", "serve", str(config), "--workers", str(PROCESSES)]
+        extra = {"DATA_DIR": str(self.folder), "PORT": str(port), "ADMIN_PORT": "0"}
+        # A config elsewhere names a stage of this bench.
+        return words, {**extra, "PYTHONPATH": str(ROOT)}, port
 
     def _config_of(self, form: str) -> Path:
-        """The shipped pipeline with its work in one stage, or in three."""
+        """The shipped pipeline with user and items looked up apart: as three stages, or in one."""
         document = yaml.safe_load(CONFIG.read_text())
         pipeline = document["pipelines"]["ctr-rank"]
-        stages = pipeline["stages"]
-        embedding, score = stages["embedding"]["params"], stages["score"]["params"]
-        if form == "one":
-            pipeline["stages"] = {
-                "rank": {
-                    **stages["score"],
-                    "kind": "bench.ctr_rank_stage:LookUpAndScore",
-                    "params": {"embedding": embedding, "score": score},
-                }
-            }
+        embedding, score = pipeline["stages"]["embedding"], pipeline["stages"]["score"]
+        sides = {
+            side: {**embedding["params"], "slots": {side: slot}}
+            for side, slot in embedding["params"]["slots"].items()
+        }
+        if form == "three":
+            apart = {side: {**embedding, "params": params} for side, params in sides.items()}
+            pipeline["stages"] = {**apart, "score": score}
         else:
-            slots = embedding["slots"]
-            pipeline["stages"] = {
-                **{
-                    side: {
-                        **stages["embedding"],
-                        "params": {**embedding, "slots": {side: slots[side]}},
-                    }
-                    for side in ("user", "item")
-                },
-                "score": stages["score"],
-            }
+            params = {"lookups": list(sides.values()), "score": score["params"]}
+            kind = "bench.ctr_rank_stage:LookUpAndScore"
+            pipeline["stages"] = {"rank": {**score, "kind": kind, "params": params}}
         path = self.scratch / f"{form}.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         return path
@@ -143,9 +135,8 @@ class Workplace:
         }
         expected = ctr_rank.score_exactly(self._network, self._table, first)
         have = []
-        for number, request in enumerate(self.requests(system, ctr_rank.CANDIDATES)[:CHECKED]):
-            address = server.addresses[number % len(server.addresses)]
-            status, headers, body = ask(address, request)
+        for request in self.requests(system, ctr_rank.CANDIDATES)[:CHECKED]:
+            status, headers, body = ask(server.address, request)
             if status != 200:
                 raise RuntimeError(f"{system.name} answered {status}: {body[:200]!r}")
             have.append(read_scores(system.wire, headers, body))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import select
 import socket
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import uvloop
 from bench.figure import Figure, Goal, make_figure, measure_in_turn
 from bench.http_client import call
 from bench.http_servers import ServerProcess, run_echo, run_sedp
+from bench.http_stages import HELD
 from sedp.columns import Array
 
 ROWS = 100
@@ -121,7 +121,7 @@ def _compare(
 
 def _fill(server: ServerProcess, running: ExitStack) -> None:
     """Make the pipeline `full` hold a request: of two, one is refused, and the other is inside."""
-    request = infer("full", *json_body(np.zeros(1, np.float32)))
+    request = infer("full", *json_body(np.array([HELD], np.float32)))
     sockets = [
         running.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         for _ in range(2)

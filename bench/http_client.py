@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections import Counter
+from typing import cast
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 HEAD_END = b"\r\n\r\n"
@@ -21,8 +22,7 @@ class Caller(asyncio.Protocol):
         self._due = 0  # bytes of the answer under way; 0 until its head is complete
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are, but not by class
         self._ask()
 
     def data_received(self, data: bytes) -> None:

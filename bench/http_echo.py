@@ -6,6 +6,7 @@ It does what no server on aiohttp can leave out, and nothing else.
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import uvloop
 from aiohttp import web
@@ -17,7 +18,8 @@ async def serve() -> None:
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(web.Server(echo, access_log=None), "127.0.0.1", 0)
-    print(f"inference http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2", flush=True)
+    sys.stdout.write(f"inference http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2\n")
+    sys.stdout.flush()
     await server.serve_forever()
 
 

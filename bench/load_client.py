@@ -83,19 +83,19 @@ class ClosedRun:
         return self.answers / self.seconds
 
 
-async def connect(addresses: Sequence[Address], count: int, done: Done) -> list[Connection]:
-    """`count` connections, dealt out to the addresses in turn."""
+async def connect(address: Address, count: int, done: Done) -> list[Connection]:
+    """So many connections."""
     loop = asyncio.get_running_loop()
     made = []
-    for number in range(count):
-        host, port = addresses[number % len(addresses)]
+    host, port = address
+    for _ in range(count):
         _, connection = await loop.create_connection(lambda: Connection(done), host, port)
         made.append(connection)
     return made
 
 
 async def close(connections: Sequence[Connection]) -> None:
-    """Close them once their last replies are in: the next measurement begins with an idle server."""
+    """Close them once their last replies are in, so that the server is idle for what comes next."""
     give_up_ns = time.monotonic_ns() + CLOSE_WAIT_NS
     while time.monotonic_ns() < give_up_ns and any(one.is_busy for one in connections):
         await asyncio.sleep(TICK_S)
@@ -104,7 +104,7 @@ async def close(connections: Sequence[Connection]) -> None:
 
 
 async def closed_loop(
-    addresses: Sequence[Address], requests: Sequence[bytes], connections: int, seconds: float
+    address: Address, requests: Sequence[bytes], connections: int, seconds: float
 ) -> ClosedRun:
     """Keep `connections` requests under way for a while."""
     counts = [0, 0]
@@ -121,7 +121,7 @@ async def closed_loop(
             counts[ok] += 1
             ask(connection)
 
-    opened = await connect(addresses, connections, done)
+    opened = await connect(address, connections, done)
     started_ns = time.monotonic_ns()
     stop_ns = started_ns + int(seconds * 1e9)
     for connection in opened:
@@ -133,20 +133,21 @@ async def closed_loop(
 
 
 async def open_loop(
-    addresses: Sequence[Address],
+    address: Address,
     requests: Sequence[bytes],
     connections: int,
     rate: float,
     seconds: float,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Latencies in seconds, `inf` where there was no answer, of a Poisson process of `rate` a second.
+    """Latencies in seconds, `inf` where there was no answer.
 
     Args:
+        rate: of the Poisson process, a second.
         connections: open from the start; requests that find all of them busy wait here.
     """
     run = _OpenRun(requests, rate, seconds, seed)
-    opened = await connect(addresses, connections, run.done)
+    opened = await connect(address, connections, run.done)
     try:
         await run.send_all(opened)
     finally:

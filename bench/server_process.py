@@ -25,13 +25,13 @@ class Server:
     """Running processes.
 
     Args:
-        addresses: where requests go, in turn.
-        pids: of what was started; children count with their parents.
+        address: where requests go.
+        pid: of what was started; its children count with it.
         ready_s: from the start to the first answer.
     """
 
-    addresses: tuple[Address, ...]
-    pids: tuple[int, ...]
+    address: Address
+    pid: int
     ready_s: float
 
     def cpu_s(self) -> float:
@@ -43,37 +43,32 @@ class Server:
         return sum(_memory_kb(pid, kind) for pid in self._all()) / 1e3
 
     def _all(self) -> list[int]:
-        return [one for pid in self.pids for one in (pid, *_children(pid))]
+        return [self.pid, *_children(self.pid)]
 
 
 @contextmanager
 def started(
-    commands: Sequence[tuple[Sequence[str], Mapping[str, str], int]], probe: bytes
+    words: Sequence[str], environment: Mapping[str, str], port: int, probe: bytes
 ) -> Iterator[Server]:
-    """Run commands until the block ends.
+    """Run a server until the block ends.
 
     Args:
-        commands: for each its words, what to add to the environment, and the port it will serve.
-        probe: a request that is answered 200 once a server is ready.
+        words: of its command.
+        environment: added to this process's own.
+        port: that it will serve.
+        probe: a request that is answered 200 once it is ready.
     """
     started_s = time.perf_counter()
-    running = [
-        subprocess.Popen(
-            words, env={**os.environ, **extra}, cwd=ROOT, stdout=subprocess.DEVNULL
-        )
-        for words, extra, _ in commands
-    ]
-    addresses = tuple(("127.0.0.1", port) for _, _, port in commands)
+    process = subprocess.Popen(
+        words, env={**os.environ, **environment}, cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    address = "127.0.0.1", port
     try:
-        for process, address in zip(running, addresses, strict=True):
-            _wait_ready(process, address, probe)
-        ready_s = time.perf_counter() - started_s
-        yield Server(addresses, tuple(process.pid for process in running), ready_s)
+        _wait_ready(process, address, probe)
+        yield Server(address, process.pid, time.perf_counter() - started_s)
     finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            _wait_end(process)
+        process.terminate()
+        _wait_end(process)
 
 
 def free_port() -> int:

@@ -27,6 +27,7 @@ from bench.store_plain import PlainTiers
 from bench.store_ram import gather_figures, hit_figures
 from bench.store_rocksdb import rocksdb_figures
 from bench.store_servers import server_figures
+from bench.store_shared_ram import shared_ram_figures
 from bench.store_threads import thread_figures
 from bench.store_tiers import LMDB_SHARE, part_figures, whole_figures
 from bench.store_updates import roll_back_figure, update_figures
@@ -70,6 +71,7 @@ def disk_figures(folder: Path, effort: Effort, dice: np.random.Generator) -> lis
         plain.close()
     figures += _part_figures(folder, effort, dice)
     figures += thread_figures(built, effort, dice)
+    figures += shared_ram_figures(built, effort, dice)
     figures += server_figures(built, effort, dice)
     figures += imports
     figures += update_figures(built, effort, dice)

@@ -2,7 +2,8 @@
 
 Updates have 100 to 1,000 rows at random, each on disk when its receipt comes. What another process
 sees is timed on the clock that all processes share, from before `update` is called, so the commit
-is in it. Look-ups are timed in the process that commits: the hardest place for them.
+is in it. Look-ups beside updates are timed in a process that follows, as daemons do, and in the one
+that commits, the hardest place for them: there they share the interpreter with the commit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from bench.store_built import Built, Floats
 from bench.store_reader import watching
 from bench.store_threads import RESIDENT_BYTES
 from bench.store_tiers import RAM_SHARE, ram_bytes_for
+from bench.store_writer import writing
 from sedp.storage.store import ParameterStore
 from sedp.storage.tier import Keys
 
@@ -44,12 +46,33 @@ class Change:
     rows: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A process in which look-ups are timed, and how there come to be updates meanwhile."""
+
+    name: str
+    updates: Callable[[], AbstractContextManager[None]]
+    goal: Goal | None
+
+
 def update_figures(built: Built, effort: Effort, dice: np.random.Generator) -> list[Figure]:
     """Over one store, which has other rows afterwards."""
     ram_bytes = ram_bytes_for(int(len(built.keys) * RAM_SHARE), built.spec.row_bytes)
+    pace = STEADY_UPDATES_PER_S, ROWS_MAX
+    with (
+        writing(built.path, built.spec.name, *pace) as writer,
+        ParameterStore.open(built.path, ram_bytes=ram_bytes, read_only=True) as store,
+    ):
+        follower = Place("in a follower", writer.updates, TAIL_GOAL)
+        figures = _tail_figures(follower, built, store, effort, dice)
     with ParameterStore.open(built.path, ram_bytes=ram_bytes) as store:
+
+        def updates() -> AbstractContextManager[None]:
+            return _steady_updates(built, store, _changes(built, ROWS_MAX, dice))
+
         return [
-            *_tail_figures(built, store, effort, dice),
+            *figures,
+            *_tail_figures(Place("in the writer", updates, None), built, store, effort, dice),
             _rate_figure(built, store, effort, dice),
             _visible_figure(built, store, effort, dice),
         ]
@@ -121,28 +144,28 @@ def _visible_figure(
 
 
 def _tail_figures(
-    built: Built, store: ParameterStore, effort: Effort, dice: np.random.Generator
+    place: Place, built: Built, store: ParameterStore, effort: Effort, dice: np.random.Generator
 ) -> list[Figure]:
+    """Times, and how many times as long the slowest look-ups take beside updates."""
     ids = draw_batches(SKEWS[0], len(built.keys), BATCH_KEYS[-1], dice)
-    look_up = built.look_up(store.table(built.spec.name), ids)
+    look_up = built.look_up(store.table(built.spec.name), ids, is_as_built=False)
     for at in range(len(ids)):
         look_up(at)
-    changes = _changes(built, ROWS_MAX, dice)
     measured = tail_us(look_up, len(ids), effort.seconds * 10)
 
     def measured_beside() -> float:
-        with _steady_updates(built, store, changes):
+        with place.updates():
             return measured()
 
     alone, beside = measure_in_turn(effort.rounds, measured, measured_beside)
     name = (
-        f"look-up of {BATCH_KEYS[-1]:,} keys beside {STEADY_UPDATES_PER_S} updates/s of "
-        f"{ROWS_MAX:,} rows"
+        f"look-up of {BATCH_KEYS[-1]:,} keys {place.name} beside {STEADY_UPDATES_PER_S} "
+        f"updates/s of {ROWS_MAX:,} rows"
     )
     ratios = [b / a for a, b in zip(alone, beside, strict=True)]
     return [
         make_figure(f"{name}: p99", "µs/batch", beside, anchor="alone", anchor_rounds=alone),
-        make_figure(f"{name}: p99 × alone", "×", ratios, goal=TAIL_GOAL),
+        make_figure(f"{name}: p99 × alone", "×", ratios, goal=place.goal),
     ]
 
 

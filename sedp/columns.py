@@ -163,7 +163,7 @@ class Batch:
 def zero_batch(columns: Mapping[str, ColumnSpec], rows: Sequence[int]) -> Batch:
     """A batch of zeros (empty strings for BYTES), with `rows[i]` candidates in event `i`."""
     splits = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(rows, out=splits[1:])
+    np.cumsum(np.asarray(rows, np.int64), out=splits[1:])
     counts = {Level.REQUEST: len(rows), Level.ITEM: int(splits[-1])}
     return Batch(
         {

@@ -22,7 +22,7 @@ class RequestError(SedpError):
 
     Args:
         message: what is wrong and how to mend it; shown to the caller.
-        status: HTTP status in 400..499.
+        status: HTTP status in 400..599.
         headers: to be sent along, as `Retry-After`.
     """
 

@@ -1,9 +1,9 @@
 """The live driver: carries out the scheduler's commands on an event loop and its threads.
 
 The only engine file that waits or reads a clock. Everything the scheduler hears and says happens
-on the loop's thread; worker threads see nothing but `Operator.run`. Batches to be run inline go
-through a ready list that is pumped after the loop has read its sockets once more, so requests that
-arrive together share a batch even when no batch wait is set.
+on the loop's thread; worker threads see nothing but `Operator.run`. Arrivals, and batches to be
+run inline, wait for a pump that the loop turns after it has read its sockets: requests that arrive
+together are admitted together, and share a batch even when no batch wait is set.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ class Engine:
         self._waiting: dict[int, Waiting] = {}
         self._next_event = 0
         self._now_ns = 0
+        self._arrivals: list[tuple[int, int, int, int]] = []  # the fields of `Arrived`
         self._ready: deque[tuple[RunBatch, list[Payload]]] = deque()
         self._pumping = False
         self._empty = asyncio.Event()
@@ -140,10 +141,13 @@ class Engine:
         future: asyncio.Future[dict[str, Array]] = self._loop.create_future()
         payload = Payload(request, len(target.stages))
         self._waiting[event] = Waiting(target, payload, future)
-        self._feed(Arrived(event, self._numbers[pipeline], request.row_count, deadline_ns))
+        number, rows = self._numbers[pipeline], payload.rows
+        self._arrivals.append((event, number, rows, deadline_ns))
+        self._call_pump()
         try:
             return await future
         except asyncio.CancelledError:
+            self._admit()
             if event in self._waiting:
                 self._feed(Cancelled(event))
             raise
@@ -153,10 +157,12 @@ class Engine:
 
     def begin_drain(self) -> None:
         """Refuse newcomers from now on."""
+        self._admit()
         self._feed(DrainBegan())
 
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
+        self._admit()
         while self._scheduler.in_flight:
             self._empty.clear()
             await self._empty.wait()
@@ -168,6 +174,15 @@ class Engine:
             self._log.close()
 
     # From the world to the scheduler.
+
+    def _admit(self) -> None:
+        """Tell of all that have arrived since the last time."""
+        arrivals, self._arrivals = self._arrivals, []
+        if arrivals:
+            last = arrivals.pop()
+            for arrival in arrivals:
+                self._feed(Arrived(*arrival, more=True))
+            self._feed(Arrived(*last))
 
     def _feed(self, stimulus: AnyStimulus, not_before_ns: int = 0) -> None:
         self._now_ns = max(time.monotonic_ns(), self._now_ns, not_before_ns)
@@ -214,17 +229,21 @@ class Engine:
             self._threads.submit(self._run_in_thread, operator, run, payloads)
             return
         self._ready.append((run, payloads))
+        self._call_pump()
+
+    def _call_pump(self) -> None:
         if not self._pumping:
             self._pumping = True
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Run ready batches, and those they make ready, for a bounded while."""
+        """Admit newcomers; run ready batches, and those they make ready, for a bounded while."""
+        self._admit()
         stop_ns = time.monotonic_ns() + PUMP_NS_MAX
         while self._ready and time.monotonic_ns() < stop_ns:
             run, payloads = self._ready.popleft()
             self._batch_finished(run, _attempt(self._operators[run.stage], payloads))
-        self._pumping = bool(self._ready)
+        self._pumping = bool(self._ready or self._arrivals)
         if self._pumping:
             self._loop.call_soon(self._pump)
 

@@ -9,6 +9,7 @@ exactly the columns that the stage reads are concatenated, and no others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ class Payload:
 
 def join_batch(stage: BoundStage, payloads: Sequence[Payload]) -> Batch:
     """The rows of several events as `stage` wants to read them, in the order given."""
+    if len(payloads) == 1:
+        return _lone_batch(stage, payloads[0])
     spans: dict[int, list[Span]] = {}
     columns: dict[str, Array] = {}
     for name, source in stage.sources.items():
@@ -43,6 +46,21 @@ def join_batch(stage: BoundStage, payloads: Sequence[Payload]) -> Batch:
             spans[source] = _spans(payloads, source)
         columns[name] = _column(name, stage.inputs[name].level, spans[source])
     return Batch(columns, _splits(payloads, next(iter(spans.values()))))
+
+
+def _lone_batch(stage: BoundStage, payload: Payload) -> Batch:
+    """`join_batch` of one event: nothing to join, so nothing is looked at twice."""
+    columns: dict[str, Array] = {}
+    splits: NDArray[np.int64] | None = None
+    for name, source in stage.sources.items():
+        place = payload.places[1 + source]
+        assert place is not None, "a stage was run before its inputs were made"
+        chunk, position = place
+        if chunk.event_count == 1:
+            columns[name], splits = chunk.columns[name], chunk.splits
+        else:
+            columns[name] = _rows(chunk, name, stage.inputs[name].level, position, position + 1)
+    return Batch(columns, np.array((0, payload.rows)) if splits is None else splits)
 
 
 def split_batch(
@@ -63,8 +81,15 @@ def split_batch(
             f"stage {stage.name!r} returned {have}, but it declares "
             f"{sorted(stage.provides)}; return exactly those"
         )
+    rows = {Level.ITEM: batch.row_count, Level.REQUEST: batch.event_count}
     for name, spec in stage.provides.items():
-        _check_column(stage.name, name, spec, result[name], batch)
+        column = result[name]
+        if (
+            not isinstance(column, np.ndarray)
+            or column.shape != (rows[spec.level], *spec.shape)
+            or column.dtype != spec.dtype
+        ):
+            raise _wrong_column(stage.name, name, spec, column, batch)
     chunk = Batch(result, batch.splits)
     for place, payload in enumerate(payloads):
         payload.put(position, chunk, place)
@@ -96,6 +121,8 @@ def _spans(payloads: Sequence[Payload], source: int) -> list[Span]:
 
 
 def _rows(chunk: Batch, name: str, level: Level, start: int, stop: int) -> Array:
+    if start == 0 and stop == chunk.event_count:
+        return chunk.columns[name]
     if level is Level.ITEM:
         start, stop = int(chunk.splits[start]), int(chunk.splits[stop])
     return chunk.columns[name][start:stop]
@@ -111,21 +138,22 @@ def _splits(payloads: Sequence[Payload], spans: Sequence[Span]) -> NDArray[np.in
     chunk, start, stop = spans[0]
     if len(spans) == 1 and start == 0:
         return chunk.splits[: stop + 1]
-    splits = np.zeros(len(payloads) + 1, np.int64)
-    np.cumsum([payload.rows for payload in payloads], out=splits[1:])
-    return splits
+    # Numpy's own sum takes longer to call than a batch has events.
+    return np.array(list(accumulate((p.rows for p in payloads), initial=0)), np.int64)
 
 
-def _check_column(stage: str, name: str, spec: ColumnSpec, column: Array, batch: Batch) -> None:
+def _wrong_column(
+    stage: str, name: str, spec: ColumnSpec, column: object, batch: Batch
+) -> StageError:
+    """What is wrong with a column that a stage returned: its shape, else its dtype."""
     rows = batch.row_count if spec.level is Level.ITEM else batch.event_count
     if not isinstance(column, np.ndarray) or column.shape != (rows, *spec.shape):
         have = column.shape if isinstance(column, np.ndarray) else type(column).__name__
-        raise StageError(
+        return StageError(
             f"stage {stage!r} returned {name!r} of shape {have}, but {(rows, *spec.shape)} "
             f"is due ({spec} for {batch.event_count} events of {batch.row_count} rows)"
         )
-    if column.dtype != spec.dtype:
-        raise StageError(
-            f"stage {stage!r} returned {name!r} of dtype {column.dtype}, but it declares "
-            f"{spec.dtype}; convert it with .astype({spec.dtype})"
-        )
+    return StageError(
+        f"stage {stage!r} returned {name!r} of dtype {column.dtype}, but it declares "
+        f"{spec.dtype}; convert it with .astype({spec.dtype})"
+    )

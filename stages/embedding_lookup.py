@@ -1,22 +1,22 @@
-"""Embedding look-up: one table, many slots, one batched look-up per level.
+"""Embedding look-up: one table, many slots, one batched look-up.
 
 A slot is a feature whose value has an embedding of its own: an id, or a cross of several. Its key
-is a hash of (slot, ids), so all slots of a model share one table, and a batch asks the store
-twice: once for the slots that belong to the request (looked up once a request, not once a
-candidate) and once for those that belong to the candidates. A slot with several values a row asks
-once more, and pools their embeddings into one, or keeps them all as so many slots.
+is a hash of (slot, ids), so all slots of a model share one table, and a batch asks the store once:
+for the slots that belong to the request (once a request, not once a candidate) together with those
+that belong to the candidates. A slot with several values a row keeps them all as so many slots, or
+asks once more and pools their embeddings into one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.columns import Array, Batch, ColumnSpec, Level
+from sedp.columns import Array, Batch, ColumnSpec, Level, zero_batch
 from sedp.stage import Resources, Stage, Table
 from sedp.stages.embedding_slots import Bag, PooledSlot, Singles, slot_level, wide_slot
 from sedp.stages.table_keys import open_table
@@ -60,10 +60,13 @@ class _Group:
             self.keyed_places[:0] = single_places
         self.is_plain = self.keyed_places == list(range(place))  # no bags, nothing to be moved
 
-    def keys(self, batch: Batch, count: int) -> NDArray[np.uint64]:
-        """uint64[count, len(keyed_places)]: all that are looked up one by one."""
+    def keys(self, batch: Batch) -> NDArray[np.uint64]:
+        """uint64[rows, len(keyed_places)]: all that are looked up one by one."""
+        count = batch.event_count if self.level is Level.REQUEST else batch.row_count
         keys = [keyed.keys(batch, count) for keyed in self._keyed]
-        return keys[0] if len(keys) == 1 else np.concatenate(keys, axis=1)
+        if len(keys) == 1:
+            return keys[0]
+        return np.concatenate(keys, axis=1) if keys else np.empty((count, 0), np.uint64)
 
 
 class EmbeddingLookup(Stage):
@@ -84,8 +87,8 @@ class EmbeddingLookup(Stage):
         buckets: Annotated[
             Annotated[int, msgspec.Meta(ge=1, le=BUCKETS_MAX)] | None,
             msgspec.Meta(
-                description="Rows of a table whose rows are numbered from 0 and shared by keys (the "
-                "hashing trick). Default: the table has a row for each key."
+                description="Rows of a table that numbers them from 0 and shares them between keys "
+                "(the hashing trick). Default: the table has a row for each key."
             ),
         ] = None
         request_output: Annotated[
@@ -140,30 +143,42 @@ class EmbeddingLookup(Stage):
     def open(self, resources: Resources) -> None:
         self._table = open_table(resources, self.params.table, self.params.dim, FLOAT32)
 
+    def examples(self, inputs: Mapping[str, ColumnSpec]) -> Sequence[Batch]:
+        """No events: what looks up is loaded, and nobody's counters or access log see a key."""
+        return (zero_batch(inputs, ()),)
+
     def process(self, batch: Batch) -> Mapping[str, Array]:
         assert self._table is not None, "process before open"
-        return {group.output: self._looked_up(self._table, batch, group) for group in self._groups}
+        keyed = self._looked_up(self._table, [group.keys(batch) for group in self._groups])
+        return {
+            group.output: self._completed(self._table, batch, group, rows)
+            for group, rows in zip(self._groups, keyed, strict=True)
+        }
 
-    def _looked_up(self, table: Table, batch: Batch, group: _Group) -> Array:
-        count = batch.event_count if group.level is Level.REQUEST else batch.row_count
-        shape = count, group.slot_count, self.params.dim
+    def _looked_up(self, table: Table, keys: list[NDArray[np.uint64]]) -> list[Array]:
+        """FP32[rows, places, dim] for each uint64[rows, places], by one look-up of them all."""
+        flat = keys[0].ravel() if len(keys) == 1 else np.concatenate([k.ravel() for k in keys])
+        found = np.empty((flat.size, self.params.dim), FLOAT32)
+        if flat.size:
+            table.lookup(self._shared_out(flat), found, np.empty(flat.size, np.bool_))
+        parts, start = [], 0
+        for own in keys:
+            stop = start + own.size
+            parts.append(found[start:stop].reshape(*own.shape, self.params.dim))
+            start = stop
+        return parts
+
+    def _completed(self, table: Table, batch: Batch, group: _Group, keyed: Array) -> Array:
+        """The group's output: what was looked up, each in its place, and pooled bags between."""
         if group.is_plain:
-            return self._keyed_rows(table, batch, group, count).reshape(shape)
-        rows = np.empty(shape, FLOAT32)
-        if group.keyed_places:
-            keyed = self._keyed_rows(table, batch, group, count)
-            rows[:, group.keyed_places] = keyed.reshape(count, -1, self.params.dim)
+            return keyed
+        rows = np.empty((len(keyed), group.slot_count, self.params.dim), FLOAT32)
+        rows[:, group.keyed_places] = keyed
         for place, bag in group.bags.items():
             keys, offsets = bag.keys(batch)
-            pooled = np.empty((count, self.params.dim), FLOAT32)
+            pooled = np.empty((len(keyed), self.params.dim), FLOAT32)
             table.lookup_bags(self._shared_out(keys), offsets, pooled, bag.pooling)
             rows[:, place] = pooled
-        return rows
-
-    def _keyed_rows(self, table: Table, batch: Batch, group: _Group, count: int) -> Array:
-        keys = self._shared_out(group.keys(batch, count).ravel())
-        rows = np.empty((keys.size, self.params.dim), FLOAT32)
-        table.lookup(keys, rows, np.empty(keys.size, np.bool_))
         return rows
 
     def _shared_out(self, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -38,6 +38,7 @@ class BucketWriter:
         self._transaction = transaction
         self._environment = environment
         self._versions = environment.handle(VERSIONS)
+        self._written = set[str]()
 
     def read(self, name: str, buckets: Keys, value_bytes: int) -> Rows:
         """Copies of the values of buckets that are there, uint8[m, value_bytes].
@@ -45,28 +46,38 @@ class BucketWriter:
         Raises:
             StoreError: one of them is not.
         """
-        if IS_KNOWN_FORMAT:
-            self._mend(name, buckets, value_bytes)
-        cursor = self._transaction.cursor(db=self._environment.handle(name))
-        found = [value for _, value in cursor.getmulti(bucket_keys(buckets))]
-        if [len(value) for value in found] != [value_bytes] * len(buckets):
-            raise StoreError(f"warm tier {self._environment.path}: {name} lacks buckets it had")
-        values = np.empty((len(found), value_bytes), dtype=np.uint8)
-        addresses = np.array([_address(value) for value in found], dtype=np.uint64)
-        copy_values(addresses, values)
+        values = np.empty((len(buckets), value_bytes), dtype=np.uint8)
+        pages = self._pages(name, buckets, value_bytes) if IS_KNOWN_FORMAT else None
+        if pages is not None:
+            _mend(self._environment, pages, value_bytes)
+        if pages is None or name in self._written:  # which are not in the file yet
+            cursor = self._transaction.cursor(db=self._environment.handle(name))
+            found = [value for _, value in cursor.getmulti(bucket_keys(buckets))]
+            if [len(value) for value in found] != [value_bytes] * len(buckets):
+                raise self._lacking(name)
+            copy_values(np.array([_address(value) for value in found], np.uint64), values)
+        else:
+            copy_values(pages + np.uint64(HEADER_BYTES), values)
         return values
 
-    def _mend(self, name: str, buckets: Keys, value_bytes: int) -> None:
-        """See to the pages these buckets were on before the transaction."""
+    def _pages(self, name: str, buckets: Keys, value_bytes: int) -> Keys | None:
+        """Where these buckets were before the transaction; None of a tree that is new in it."""
         tree = Tree.decode(bytes(self._transaction.get(name.encode(), b"")))
-        if tree.depth:
-            pages = np.empty(len(buckets), dtype=np.uint64)
-            find_buckets(self._environment.base, tree.root, tree.depth, buckets, pages)
-            _mend(self._environment, pages, value_bytes)
+        if not tree.depth:
+            return None
+        pages = np.empty(len(buckets), dtype=np.uint64)
+        place = self._environment.base, tree.root, tree.depth
+        if find_buckets(*place, value_bytes, buckets, pages) < len(buckets):
+            raise self._lacking(name)
+        return pages
+
+    def _lacking(self, name: str) -> StoreError:
+        return StoreError(f"warm tier {self._environment.path}: {name} lacks buckets it had")
 
     def write(self, name: str, buckets: Keys, values: Rows, added: int) -> None:
         """Replace these buckets, which have so many rows more than before."""
-        pairs = zip(bucket_keys(buckets), as_values(values), strict=True)
+        self._written.add(name)
+        pairs = zip(bucket_keys(buckets), values, strict=True)
         self._transaction.cursor(db=self._environment.handle(name)).putmulti(pairs)
         if added:
             version = WarmVersion.decode(

@@ -11,6 +11,7 @@ mark's absence that tells them to ask RocksDB.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -64,7 +65,7 @@ class CompleteMark:
     @property
     def is_there(self) -> bool:
         """LMDB may be trusted; asked before LMDB is."""
-        return self._file.exists()
+        return os.path.exists(self._file)  # asked often, and twice as fast as the path's own
 
     def put(self) -> None:
         """LMDB has everything. Where that cannot be told readers go on asking RocksDB."""

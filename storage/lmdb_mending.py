@@ -68,18 +68,29 @@ def _node_of(page: np.uint64, bucket: int) -> np.uint64:
     return page + np.uint64(node_offset(page, low))
 
 
-@kernel("void(uint64, int64, int64, Array(uint64, 1, 'C', readonly=True), uint64[::1])")
-def find_buckets(base: int, root: int, depth: int, buckets: Keys, pages: Keys) -> None:
-    """The addresses of the first pages of buckets, in a sound tree that has them.
+@kernel("int64(uint64, int64, int64, int64, Array(uint64, 1, 'C', readonly=True), uint64[::1])")
+def find_buckets(
+    base: int, root: int, depth: int, value_bytes: int, buckets: Keys, pages: Keys
+) -> int:
+    """The addresses of the first pages of buckets, in a sound tree.
 
     Args:
         depth: levels of pages, ≥ 1.
+        value_bytes: of each bucket.
+
+    Returns:
+        How many were found, before the first that is not there with this size.
     """
     for i in range(buckets.size):
         page, bucket = page_address(np.uint64(base), root), as_index(buckets[i])
         for _ in range(depth - 1):
             page = page_address(np.uint64(base), child_page(_node_of(page, bucket)))
-        pages[i] = page_address(np.uint64(base), big_page(_node_of(page, bucket)))
+        node = _node_of(page, bucket)
+        is_there = bucket_at(node + np.uint64(NODE_HEADER_BYTES)) == bucket
+        if not is_there or np.int64(load_half(node)) != value_bytes:
+            return i
+        pages[i] = page_address(np.uint64(base), big_page(node))
+    return int(buckets.size)
 
 
 @kernel("void(uint64, uint64[::1])")

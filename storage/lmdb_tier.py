@@ -40,6 +40,7 @@ class LmdbTier:
     def __init__(self, database: LmdbDatabase, entry: Entry, shape: BucketShape) -> None:
         self._database = database
         self._entry = entry
+        self._name = entry.name
         self.shape = shape
         self._lock = threading.Lock()
         self._lookups = self._hits = self._corrupt = 0
@@ -70,7 +71,7 @@ class LmdbTier:
         size = shape.slots, shape.tag_bytes, shape.slot_bytes, shape.is_dense
         blocks = blocks_read()
         with self._database.reading() as snapshot:
-            table = None if snapshot is None else snapshot.tables.get(self._entry.name)
+            table = None if snapshot is None else snapshot.tables.get(self._name)
             if snapshot is not None and table is not None:
                 if self._is_cold:
                     self._fetch(table.pages, snapshot.base, keys, wanted)
@@ -128,13 +129,13 @@ class LmdbTier:
         keys, records, buckets = keys[has_place], records[has_place], buckets[has_place]
         changed, at = np.unique(buckets, return_inverse=True)
         size = shape.slots, shape.tag_bytes, shape.slot_bytes, shape.is_dense
-        values = writer.read(self._entry.name, changed, shape.value_bytes)
+        values = writer.read(self._name, changed, shape.value_bytes)
         cleared = 0 if shape.is_dense else clear_unsound(*size[:3], values)
         heat, warmth = self._heat(values, keys, judge)
         if is_update and judge is not None:
             warmth = np.full(len(keys), _WANTED_MOST, np.uint8)
         added, evicted, refused = merge_rows(keys, records, at, warmth, *size, values, heat)
-        writer.write(self._entry.name, changed, values, added)
+        writer.write(self._name, changed, values, added)
         return Merged(added, evicted + cleared, refused + outside)
 
     def _heat(
@@ -150,7 +151,7 @@ class LmdbTier:
         """All rows that hold, bucket by bucket."""
         shape, record_bytes = self.shape, self._entry.spec.row_bytes + TRAILER_BYTES
         first = 0
-        for values in self._database.values(self._entry.name):
+        for values in self._database.values(self._name):
             keys = np.empty(len(values) * shape.slots, dtype=np.uint64)
             records = np.empty((len(keys), record_bytes), dtype=np.uint8)
             size = shape.slots, shape.tag_bytes, shape.slot_bytes, shape.is_dense
@@ -164,6 +165,6 @@ class LmdbTier:
 
     def statistics(self) -> TierStatistics:
         """A frozen snapshot."""
-        rows, size = self._database.size(self._entry.name)
+        rows, size = self._database.size(self._name)
         with self._lock:
             return TierStatistics("lmdb", self._lookups, self._hits, self._corrupt, rows, size)

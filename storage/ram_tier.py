@@ -26,7 +26,7 @@ from sedp.storage.ram_history import HISTORY_BYTES, Histories, fresh_odds, revis
 from sedp.storage.ram_kernels import forget_rows, get_rows, put_rows, replace_rows
 from sedp.storage.ram_line import EMPTY, LINE_BYTES, WAYS, Lines
 from sedp.storage.recent_changes import RecentChanges
-from sedp.storage.tier import Keys, Mask, Rows, Tier, TierStatistics
+from sedp.storage.tier import Keys, Mask, Rows, TierStatistics
 
 CACHE_REACH = 2  # sets a key may be in: a full cache searches them all for every key it has not
 RESIDENT_REACH = 16  # at two places a row, 7 full sets in line are the most among 2 million rows
@@ -62,7 +62,7 @@ class _State:
         return self.reach > CACHE_REACH
 
 
-class RamTier(Tier):
+class RamTier:
     """A cache of `7 * sets` rows; with 0 sets it holds nothing and every key is missing.
 
     Args:
@@ -120,6 +120,16 @@ class RamTier(Tier):
                 self._state, self._held = fresh, 0
 
     def get_many(self, keys: Keys, out: Rows, missing: Mask) -> int:
+        """Copy the rows that are held to where the caller wants them.
+
+        Args:
+            keys: uint64[n], in any order, repeats allowed.
+            out: uint8[n, row_bytes], C-contiguous. Rows of missing keys are undefined.
+            missing: bool[n], written in full.
+
+        Returns:
+            How many are missing, 0..n.
+        """
         return self.answer(keys, out, missing)[0]
 
     def answer(self, keys: Keys, out: Rows, missing: Mask) -> tuple[int, bool]:
@@ -201,6 +211,7 @@ class RamTier(Tier):
         return self._state.is_resident
 
     def statistics(self) -> TierStatistics:
+        """A frozen snapshot."""
         state = self._state
         size = state.sets * bytes_per_set(self._row_bytes, state.is_whole)
         with self._counting:

@@ -37,22 +37,29 @@ class ReadPool:
 
         Raises what `read` raised, when no thread reads any more.
         """
-        first, *others = slices(count, self._parts(count))
+        parts = self._parts(count)
+        if parts <= 1:
+            answer, blocks = _counted(read, slice(0, count))
+            self._is_cold = self._was_cold(blocks, count)
+            return [answer]
+        first, *others = slices(count, parts)
         futures = list[Future[tuple[Part, int]]]()
         try:
             for part in others:
                 futures.append(self._pool.submit(_counted, read, part))
             answer, blocks = _counted(read, first)
         finally:
-            if futures:  # waiting for none takes as long as reading one key
-                wait(futures)
+            wait(futures)
         answers = [answer]
         for future in futures:
             answer, more = future.result()
             answers.append(answer)
             blocks += more
-        self._is_cold = blocks * COLD_KEYS > count * _BLOCKS_A_READ
+        self._is_cold = self._was_cold(blocks, count)
         return answers
+
+    def _was_cold(self, blocks: int, count: int) -> bool:
+        return blocks * COLD_KEYS > count * _BLOCKS_A_READ
 
     def _parts(self, count: int) -> int:
         if self._is_cold:

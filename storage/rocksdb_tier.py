@@ -24,6 +24,7 @@ class RocksdbTier:
     def __init__(self, database: RocksDatabase, entry: Entry) -> None:
         self._database = database
         self._entry = entry
+        self._name = entry.name
         self._record_bytes = entry.spec.row_bytes + TRAILER_BYTES
         self._lock = threading.Lock()
         self._lookups = self._hits = self._corrupt = 0
@@ -52,7 +53,7 @@ class RocksdbTier:
             )
 
         places = places_of(keys, self._entry.spec.layout)
-        corrupt = sum(self._database.read_parts(self._entry.name, places, take))
+        corrupt = sum(self._database.read_parts(self._name, places, take))
         count = int(np.count_nonzero(missing))
         with self._lock:
             self._lookups += len(keys)
@@ -69,7 +70,7 @@ class RocksdbTier:
     def read_records(self, keys: Keys) -> tuple[Keys, Rows]:
         """Those of the distinct keys that have a record, and the records as they are stored."""
         places = places_of(keys, self._entry.spec.layout)
-        records = self._database.read(self._entry.name, places)
+        records = self._database.read(self._name, places)
         found, joined, _ = join_found(records, self._record_bytes)
         table = np.frombuffer(joined, dtype=np.uint8).reshape(-1, self._record_bytes)
         return keys[found], table
@@ -80,11 +81,11 @@ class RocksdbTier:
             yield places, keys_at(places, self._entry.spec.layout), records
 
     def _slices(self) -> Iterator[tuple[Keys, Rows, int]]:
-        return join_slices(self._database.scan(self._entry.name), self._record_bytes)
+        return join_slices(self._database.scan(self._name), self._record_bytes)
 
     def places_below(self, bound: int) -> int:
         """How many places there are up to the last one taken under a bound."""
-        last = self._database.last_key(self._entry.name, bound)
+        last = self._database.last_key(self._name, bound)
         return 0 if last is None else last + 1
 
     def scan(self) -> Iterator[RecordSlice]:
@@ -102,7 +103,7 @@ class RocksdbTier:
 
     def statistics(self) -> TierStatistics:
         """A frozen snapshot."""
-        size = self._database.bytes(self._entry.name)
+        size = self._database.bytes(self._name)
         with self._lock:
             return TierStatistics(
                 "rocksdb", self._lookups, self._hits, self._corrupt, self._entry.rows, size

@@ -25,6 +25,7 @@ from sedp.storage.bags import Pooling, pool_rows
 from sedp.storage.bucket_reading import Positions
 from sedp.storage.budget import NOTHING, Share
 from sedp.storage.catalogue import Entry
+from sedp.storage.fetching import Fetcher
 from sedp.storage.lmdb_tier import LmdbTier
 from sedp.storage.miss_policy import MissPolicy
 from sedp.storage.placement import Heat, Mover
@@ -73,6 +74,7 @@ class TableVersion:
         changes = RecentChanges()
         self._ram = RamTier("ram", self.spec.row_bytes, changes=changes)
         self._absent = RamTier("absent", 0, changes=changes)
+        self._fetcher = Fetcher(truth, self._ram, self._absent, self.spec.row_bytes, self._promote)
         self.heat = Heat(0 if warm is None or warm.is_whole else entry.rows)
         self._default = self.spec.default_row
         self._default_stored = self.spec.encode(self._default[np.newaxis])
@@ -142,7 +144,7 @@ class TableVersion:
         if not self._policy.waits(len(keys), len(wanted)):
             self._fill_behind(keys[wanted])
             return len(wanted)
-        return self._ask_truth(keys, wanted, rows, missing, since, damaged > 0)
+        return self._fetcher.answer(keys, wanted, rows, missing, since, damaged > 0)
 
     def _usable_warm(self) -> LmdbTier | None:
         return None if self._bypasses_warm else self.warm
@@ -155,44 +157,6 @@ class TableVersion:
         self._turn ^= 1
         offered = found[self._turn :: 2]
         self._ram.put_many(keys[offered], rows[offered], since)
-
-    def _ask_truth(
-        self,
-        keys: Keys,
-        wanted: Positions,
-        rows: Rows,
-        missing: Mask,
-        since: int,
-        is_damaged: bool,
-    ) -> int:
-        unknown, places = np.unique(keys[wanted], return_inverse=True)
-        fetched, absent = self._fetch(unknown, since, is_damaged)
-        rows[wanted] = fetched[places]
-        missing[wanted] = absent[places]
-        return int(np.count_nonzero(missing))
-
-    def _fetch(self, keys: Keys, since: int, is_damaged: bool = False) -> tuple[Rows, Mask]:
-        """Rows of distinct keys that only the truth can have, and which of them have none.
-
-        Args:
-            is_damaged: the warm tier has damaged rows of some of them, to be written anew.
-        """
-        rows, absent = self._scratch(keys), np.empty(len(keys), dtype=np.bool_)
-        self._absent.get_many(keys, rows[:, :0], absent)
-        np.logical_not(absent, out=absent)
-        pending = np.flatnonzero(~absent)
-        if len(pending) == 0:
-            return rows, absent
-        asked = keys[pending]
-        answer, unknown = self._scratch(asked), np.empty(len(asked), dtype=np.bool_)
-        self.truth.get_many(asked, answer, unknown)
-        held = ~unknown
-        rows[pending] = answer
-        absent[pending] = unknown
-        self._absent.put_many(asked[unknown], answer[unknown, :0], since)
-        self._ram.put_many(asked[held], answer[held], since)
-        self._promote(asked[held], is_damaged)
-        return rows, absent
 
     def _promote(self, keys: Keys, is_damaged: bool) -> None:
         """Offer rows to the warm tier: to mend it, or because they are wanted again and again."""
@@ -208,7 +172,7 @@ class TableVersion:
 
     def fetch(self, keys: Keys) -> None:
         """Bring the rows of distinct keys into RAM, for look-ups to come."""
-        self._fetch(keys, self._ram.moment())
+        self._fetcher.fetch(keys, self._ram.moment())
 
     def resize(self, share: Share) -> None:
         """Set how much RAM keeps; what changes in size starts empty.

@@ -111,6 +111,8 @@ class TableVersions:
         Raises:
             SedpError: rows of a version could not be read; it has forgotten all.
         """
+        if not changes.keys and not changes.has_gap:
+            return
         failure: SedpError | None = None
         for version in self.all():
             keys = ALL_KEYS if changes.has_gap else changes.keys.get(version.entry.name)

@@ -1,12 +1,11 @@
-"""The tier port: one place that holds rows of one table version, asked in batches.
+"""What all tiers speak of: keys, rows as opaque bytes, which of them are missing, and counts.
 
-Rows are opaque bytes here. A tier never serves a row whose checksum does not match, and `missing`
-means only that this tier has no answer: the cascade in `table` decides what that is worth.
+A tier never serves a row whose checksum does not match, and `missing` means only that this tier has
+no answer: the cascade in `table_version` decides what that is worth.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,26 +35,3 @@ class TierStatistics:
     corrupt: int
     rows: int
     bytes: int
-
-
-class Tier(ABC):
-    """Safe for many threads at once."""
-
-    @abstractmethod
-    def get_many(self, keys: Keys, out: Rows, missing: Mask) -> int:
-        """Copy the rows this tier holds to where the caller wants them.
-
-        Args:
-            keys: uint64[n], in any order, repeats allowed.
-            out: uint8[n, row_bytes], C-contiguous. Rows of missing keys are undefined.
-            missing: bool[n], written in full.
-
-        Returns:
-            How many are missing, 0..n.
-
-        Raises:
-            CorruptionError: the tier holds the truth, and it is damaged.
-        """
-
-    @abstractmethod
-    def statistics(self) -> TierStatistics: ...

@@ -18,6 +18,8 @@ VERBS = {
     "check": "Explain a config's compiled graph, or say what is wrong with it.",
     "schema": "Print the JSON Schema of the config file.",
     "store": "Import into, measure and verify the parameter store.",
+    "keys": "Make, show and take back API keys.",
+    "audit": "Check that an audit log is as it was written.",
     "replay": "Send recorded requests to a daemon; report quality and latency.",
     "rerun": "Feed a recorded stimulus log to a fresh scheduler and compare.",
     "demo": "Prepare the promo-rank example: data, model, store.",

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from sedp.daemon.server import Daemon
+    from sedp.supervisor.service import Service
 
 EXAMPLE_LENGTH_MAX = 2_000
 INTERRUPTED = 130
+WORKERS_MAX = 256
 
 
 @click.command(
@@ -21,47 +22,56 @@ INTERRUPTED = 130
     \b
     sedp serve configs/promo-rank.yaml
     PORT=8010 ADMIN_PORT=8011 sedp serve configs/promo-rank.yaml
-    sedp serve configs/promo-rank.yaml --stimulus-log run.log
+    sedp serve configs/promo-rank.yaml --workers 1 --stimulus-log run.log
 
-    SIGTERM or Ctrl-C answers what is in flight and stops; a second one stops at once."""
+    \b
+    SIGTERM or Ctrl-C   answers what is in flight and stops; a second one stops at once
+    SIGHUP              reads CONFIG again; when it has a fault, the old one stays
+    SIGUSR2             replaces the workers, one after the other"""
 )
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--workers",
+    type=click.IntRange(1, WORKERS_MAX),
+    metavar="N",
+    help="Processes that serve, whatever daemon.workers says.",
+)
 @click.option(
     "--stimulus-log",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Record what the scheduler hears and says, for `sedp rerun`.",
 )
-def command(config: Path, stimulus_log: Path | None) -> None:
+def command(config: Path, workers: int | None, stimulus_log: Path | None) -> None:
     """Serve the pipelines of CONFIG over HTTP (Open Inference Protocol v2)."""
     try:
-        _serve(config, stimulus_log)
+        _serve(config, workers, stimulus_log)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
-def _serve(path: Path, stimulus_log: Path | None) -> None:
+def _serve(path: Path, workers: int | None, stimulus_log: Path | None) -> None:
     import logging
-    import os
 
-    from sedp.config.loading import load
-    from sedp.daemon.server import serve
+    from sedp.supervisor.service import serve
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    serve(load(path, os.environ), stimulus_log=stimulus_log, announce=_announce)
+    logging.getLogger("sedp").setLevel(logging.INFO)
+    serve(path, workers=workers, stimulus_log=stimulus_log, announce=_announce)
     click.echo("sedp stopped; all that was in flight is answered")
 
 
-def _announce(daemon: Daemon) -> None:
+def _announce(service: Service, workers: int) -> None:
     from sedp.daemon.oip_metadata import example_request
 
-    base = f"http://{daemon.data_address}"
-    click.echo(f"sedp serves {daemon.config.path}")
+    base = f"http://{service.data_address}"
+    served_by = "one process" if workers == 1 else f"{workers} workers"
+    click.echo(f"sedp serves {service.config.path} with {served_by}")
     click.echo(f"  inference  {base}/v2")
-    click.echo(f"  status     http://{daemon.admin_address}/")
-    click.echo(f"  metrics    http://{daemon.admin_address}/metrics")
+    click.echo(f"  status     http://{service.admin_address}/")
+    click.echo(f"  metrics    http://{service.admin_address}/metrics")
     click.echo("Try:")
-    for pipeline in daemon.config.pipelines:
+    for pipeline in service.config.pipelines:
         url = f"{base}/v2/models/{pipeline.name}"
         example = example_request(pipeline)
         if example is None or len(example) > EXAMPLE_LENGTH_MAX:

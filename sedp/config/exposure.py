@@ -21,10 +21,13 @@ def find_exposures(daemon: DaemonSettings) -> Iterator[tuple[Place, str]]:
         addresses["grpc"] = daemon.grpc
     for key, address in addresses.items():
         if not address.is_local and (mend := _missing(daemon)):
-            near = f"unix:/run/sedp/{key}.sock or 127.0.0.1:{address.port}"
             text = f"'{address}' can be reached from other machines"
-            yield (key,), f"{text}; {mend}, or write {near} and put a proxy that does it in front"
+            near = f"or write 127.0.0.1:{address.port} and put a proxy that does it in front"
+            yield (key,), f"{text}; {mend}, {near}"
     yield from _find_clashes(addresses)
+    if daemon.grpc is not None and daemon.grpc.path:
+        text = "gRPC cannot tell who is behind a Unix socket, nor share it among workers"
+        yield ("grpc",), f"{text}; write 127.0.0.1:8002"
     if daemon.tenants and daemon.auth is None:
         yield ("tenants",), "quotas need to know who calls; set daemon.auth, or leave them out"
 

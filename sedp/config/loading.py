@@ -8,7 +8,7 @@ kinds, their params, and settings that fit alone but not with each other; column
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ from sedp.config.kinds import StageKinds, build_stage
 from sedp.config.pipeline_settings import PipelineSettings, StageSettings
 from sedp.config.places import Place
 from sedp.config.settings import FileSettings, MissSettings, StoreSettings
+from sedp.config.spelling import spell
 from sedp.config.units import format_duration
 from sedp.engine.graph import StagePlan
 from sedp.pipeline import Pipeline, PipelineError, StageUse, compile_pipeline
@@ -33,12 +34,14 @@ class Config:
     Args:
         path: the file, absolute; relative paths in it start at `path.parent`.
         store: its `path` is absolute already.
+        settings: every key of the file with its value, to be compared with another config's.
     """
 
     path: Path
     daemon: DaemonSettings
     store: StoreSettings | None
     pipelines: tuple[Pipeline, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(path: Path, environment: Mapping[str, str], content: bytes | None = None) -> Config:
@@ -69,6 +72,7 @@ def load(path: Path, environment: Mapping[str, str], content: bytes | None = Non
         settings.daemon,
         _resolve_store(settings.store, folder),
         tuple(pipeline for pipeline in pipelines if pipeline is not None),
+        spell(settings),
     )
 
 

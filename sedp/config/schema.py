@@ -99,7 +99,7 @@ def _rewrite(node: Any) -> Any:
         return [_rewrite(part) for part in node]
     if not isinstance(node, dict):
         return node
-    if form := _FORMS.get(node.get(FORM_KEY)) or _FORM_OF_REF.get(node.get("$ref")):
+    if form := _FORMS.get(node.get(FORM_KEY, "")) or _FORM_OF_REF.get(node.get("$ref", "")):
         return _rewrite_form(form, node)
     node = {key: _rewrite(part) for key, part in node.items() if key != FORM_KEY}
     if isinstance(node.get("enum"), list):  # a key may be named enum, too

@@ -119,7 +119,7 @@ class Acceptor:
         self._factory = factory
         self._share = share
         self._loop = asyncio.get_running_loop()
-        self._held = 0
+        self.held = 0  # accepted and not released; handshakes under way are among them
         self._pending: set[asyncio.Task[None]] = set()
         self._overdue = 1  # connections to take although it is another's turn
         self._resumption: asyncio.TimerHandle | None = None
@@ -156,9 +156,9 @@ class Acceptor:
         self._hold(-1)
 
     def _hold(self, more: int) -> None:
-        self._held += more
+        self.held += more
         if self._share is not None and self._is_open:
-            self._share.hold(self._held)
+            self._share.hold(self.held)
 
     def _accept_ready(self) -> None:
         """Take what is waiting, while it is this process's turn."""

@@ -1,65 +1,104 @@
-"""Reading a request's body within a size and a time; aiohttp bounds neither by itself.
+"""Reading a request's body within a size, a time and a rate; aiohttp bounds none of them.
 
-A declared length above the limit is refused before a byte is read; a chunked or compressed body
-is cut off as soon as it grows past it, so a compression bomb costs at most the limit.
+A declared length is refused, or taken from the account of bytes in flight, before a byte is read;
+a chunked or compressed body is cut off as soon as it grows past its limit, so a compression bomb
+costs at most the limit. Chunks are counted, too: a million of one byte each would cost seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import zlib
+from typing import Protocol, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
+from sedp.daemon.compression import check_encoding, inflate, too_large
 from sedp.errors import RequestError
 
-ZLIB_OR_GZIP = zlib.MAX_WBITS | 32  # the decompressor tells them apart by the first bytes
+CHUNKS_MAX = 16_384  # a chunked body of 16 MiB in chunks of 1 KiB
+LINGER_S = 2.0  # a caller whose body was refused gets this long to read why
+GRACE_S = 1.0  # before the least rate is asked for
+
+
+class BodySource(Protocol):
+    """The connection that a body comes from."""
+
+    @property
+    def body_rate_min(self) -> int:
+        """Bytes a second, 0 for any."""
+
+    def hold(self, count: int) -> None:
+        """Count bytes as in flight until the answer is sent; RequestError 503 when too many."""
 
 
 async def read_body(request: web.BaseRequest, bytes_max: int, timeout_s: float) -> bytes:
     """The whole body, decompressed.
 
     Args:
+        request: of one of our connections.
         bytes_max: most bytes, on the wire and after decompression.
         timeout_s: for all of it to arrive.
 
     Raises:
         RequestError: 413 too large, 408 too slow, 415 unknown encoding, 400 broken, 417 for an
-            expectation other than 100-continue.
+            expectation other than 100-continue, 503 for too many bytes in flight.
     """
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise RequestError(
-            f"Content-Encoding {encoding[:40]!r} is not known; send gzip, deflate or none", 415
-        )
-    if (request.content_length or 0) > bytes_max:
-        raise _too_large(bytes_max)
+    encoding = check_encoding(request.headers.get("Content-Encoding"))
+    source = cast(BodySource, request.protocol)
+    declared = request.content_length
+    if declared is not None:
+        if declared > bytes_max:
+            raise too_large(bytes_max)
+        source.hold(declared)
     try:
-        body = await _read(request, bytes_max, timeout_s)
+        body = await _read(request, source, bytes_max, timeout_s)
     except web.RequestPayloadError as err:
         raise RequestError("the body is broken: its framing or length is wrong") from err
-    return body if encoding == "identity" else _inflate(body, bytes_max)
+    return body if encoding == "identity" else await inflate(body, bytes_max, source.hold)
 
 
-async def _read(request: web.BaseRequest, bytes_max: int, timeout_s: float) -> bytes:
+async def _read(
+    request: web.BaseRequest, source: BodySource, bytes_max: int, timeout_s: float
+) -> bytes:
     content = request.content
-    if content.is_eof():  # the usual case: it came along with the head
-        return _checked(content.read_nowait(), bytes_max)
+    if content.is_eof() and request.content_length is not None:
+        return content.read_nowait()  # the usual case: it came along with the head
     await _answer_expectation(request)
     parts: list[bytes] = []
-    size = 0
+    size = chunks = 0
+    chunked = request.content_length is None
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    rate = source.body_rate_min
     try:
-        async with asyncio.timeout(timeout_s):
-            while part := await content.readany():
+        async with asyncio.timeout(timeout_s) as patience:
+            while not content.at_eof():
+                if rate:
+                    due = started + min(timeout_s, GRACE_S + size / rate)
+                    patience.reschedule(due)
+                part, ends_chunk = await content.readchunk()
                 size += len(part)
+                chunks += ends_chunk
                 if size > bytes_max:
-                    raise _too_large(bytes_max)
+                    raise too_large(bytes_max)
+                if chunks > CHUNKS_MAX:
+                    raise RequestError(f"more than {CHUNKS_MAX} chunks; send larger ones", 413)
+                if chunked:
+                    source.hold(len(part))
                 parts.append(part)
     except TimeoutError as err:
-        raise RequestError(
-            f"the body did not arrive within {timeout_s:g} s; only {size} bytes did", 408
-        ) from err
+        raise _too_slow(loop.time() - started, timeout_s, size, rate) from err
     return b"".join(parts)
+
+
+def _too_slow(after_s: float, timeout_s: float, size: int, rate: int) -> RequestError:
+    if after_s < timeout_s:
+        return RequestError(
+            f"the body came too slowly: {size} bytes in {after_s:.1f} s; send {rate} a second", 408
+        )
+    return RequestError(
+        f"the body did not arrive within {timeout_s:g} s; only {size} bytes did", 408
+    )
 
 
 async def _answer_expectation(request: web.BaseRequest) -> None:
@@ -69,32 +108,19 @@ async def _answer_expectation(request: web.BaseRequest) -> None:
         return
     if expectation.lower() != "100-continue":
         raise RequestError(f"Expect {expectation[:40]!r} is not known; send 100-continue", 417)
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0  # the response proper has not begun
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _checked(body: bytes, bytes_max: int) -> bytes:
-    if len(body) > bytes_max:
-        raise _too_large(bytes_max)
-    return body
+async def linger(content: StreamReader) -> None:
+    """Read on for a while, that the caller may finish sending and then read the answer.
 
-
-def _inflate(body: bytes, bytes_max: int) -> bytes:
-    inflater = zlib.decompressobj(ZLIB_OR_GZIP)
+    Closing at once would reset the connection, and the answer with it. It is not for chunked
+    bodies: many small chunks would cost more than their caller may.
+    """
     try:
-        plain = inflater.decompress(body, bytes_max + 1)
-    except zlib.error as err:
-        raise RequestError("the compressed body is broken; send zlib (deflate) or gzip") from err
-    if len(plain) > bytes_max:
-        raise _too_large(bytes_max)
-    if not inflater.eof or inflater.unused_data:
-        raise RequestError("the compressed body is cut short, or more follows it")
-    return plain
-
-
-def _too_large(bytes_max: int) -> RequestError:
-    return RequestError(
-        f"the body is larger than {bytes_max} bytes; send fewer rows a request, or raise "
-        "daemon.body_bytes_max",
-        413,
-    )
+        async with asyncio.timeout(LINGER_S):
+            while not content.is_eof():
+                await content.readany()
+    except (TimeoutError, web.RequestPayloadError):
+        pass

@@ -27,4 +27,4 @@ def read_timeout(text: str | None) -> int | None:
 
 def least_timeout(pipeline_ns: int, *asked_ns: int | None) -> int:
     """The shortest of the timeouts; `None` asks for nothing."""
-    return min(pipeline_ns, *(ns for ns in asked_ns if ns is not None), pipeline_ns)
+    return min((pipeline_ns, *(ns for ns in asked_ns if ns is not None)))

@@ -8,13 +8,18 @@ is replaced waits in the backlog instead of being refused.
 from __future__ import annotations
 
 import errno
+import os
 import socket
-from contextlib import ExitStack
+import stat
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from sedp.config.addresses import Address
 from sedp.config.daemon_settings import DaemonSettings
 from sedp.errors import ConfigError
+
+SOCKET_MODE = 0o660
+ANSWER_S = 1.0  # for somebody who listens on a path to have room for us
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,14 @@ class Doors:
         data: inference over HTTP.
         admin: `None` where another process has the admin plane.
         grpc: holds the gRPC port for servers that bind it once more with SO_REUSEPORT; never
-            listened on. `None` when gRPC is off.
+            listened on. `None` when gRPC is off, or on a Unix socket, which it binds itself.
+        paths: of Unix sockets that were made here, and go when these doors are closed.
     """
 
     data: socket.socket
     admin: socket.socket | None
     grpc: socket.socket | None = None
+    paths: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, settings: DaemonSettings) -> Doors:
@@ -43,15 +50,20 @@ class Doors:
             data = taken.enter_context(bind(settings.listen, "daemon.listen"))
             admin = taken.enter_context(bind(settings.admin, "daemon.admin"))
             grpc = None
-            if settings.grpc is not None:
+            if settings.grpc is not None and not settings.grpc.path:
                 grpc = taken.enter_context(bind(settings.grpc, "daemon.grpc", shared=True))
             taken.pop_all()
-        return cls(data, admin, grpc)
+        paths = tuple(path for path in (settings.listen.path, settings.admin.path) if path)
+        return cls(data, admin, grpc, paths)
 
     def close(self) -> None:
+        """Give the addresses back."""
         for door in (self.data, self.admin, self.grpc):
             if door is not None:
                 door.close()
+        for path in self.paths:
+            with suppress(OSError):
+                os.unlink(path)
 
 
 def bind(address: Address, key: str, *, shared: bool = False) -> socket.socket:
@@ -64,6 +76,8 @@ def bind(address: Address, key: str, *, shared: bool = False) -> socket.socket:
     Raises:
         ConfigError: the address is in use, not ours, or not allowed.
     """
+    if address.path:
+        return _bind_path(address, key)
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -85,6 +99,38 @@ def bind(address: Address, key: str, *, shared: bool = False) -> socket.socket:
 
 
 def spell(bound: socket.socket) -> str:
-    """`host:port` of a socket, with the real port when 0 was asked for."""
-    host, port = bound.getsockname()[:2]
-    return str(Address(host, port))
+    """The address of a socket as a config writes it, with the real port when 0 was asked for."""
+    name = bound.getsockname()
+    return str(Address(path=name) if isinstance(name, str) else Address(*name[:2]))
+
+
+def _bind_path(address: Address, key: str) -> socket.socket:
+    """A Unix socket that its user and group may connect to."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_deserted(address.path)
+        os.fchmod(bound.fileno(), 0o600)  # the file is made with this mode, or a narrower one
+        bound.bind(address.path)
+        os.chmod(address.path, SOCKET_MODE)
+    except OSError as err:
+        bound.close()
+        mend = "stop the process that has it, or set another path"
+        if err.errno != errno.EADDRINUSE:
+            mend = "set a path in a folder that this user may write to"
+        raise ConfigError(f"{key}: cannot listen on {address}: {err.strerror}; {mend}") from err
+    return bound
+
+
+def _remove_deserted(path: str) -> None:
+    """A Unix socket outlives the process that made it; remove it if nobody answers there."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path, follow_symlinks=False).st_mode):
+            return  # binding will say that something is there
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.settimeout(ANSWER_S)
+        try:
+            caller.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)

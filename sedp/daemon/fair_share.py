@@ -15,6 +15,7 @@ from collections import Counter
 CROWDED_PART = 0.5  # of in_flight_max; below it a share would only leave room unused
 NEWCOMERS_PART = 0.125
 ACTIVE_NS = 5_000_000_000  # since its last request, a tenant keeps its claim to a share
+NOTE_NS = ACTIVE_NS // 16  # noting every request would double the price of a look at the share
 
 
 class FairShare:
@@ -51,6 +52,8 @@ class FairShare:
 
     def _note(self, tenant: str, weight: float, now_ns: int) -> None:
         """Count `tenant` among the active, and those no more who have been silent."""
+        if tenant in self._seen and now_ns - self._seen[tenant][0] < NOTE_NS:
+            return
         _, before = self._seen.pop(tenant, (0, 0.0))
         self._seen[tenant] = now_ns, weight
         self._weights += weight - before

@@ -1,4 +1,4 @@
-"""What the gRPC plane speaks, as proto3 text: the Open Inference Protocol v2 with Triton's additions.
+"""What the gRPC plane speaks, in proto3: the Open Inference Protocol v2 with Triton's additions.
 
 Names and numbers are the protocol's and must never change; clients have them compiled in. Only
 what is answered here is listed, so reflection promises nothing else: of `ModelConfig` the part
@@ -27,7 +27,11 @@ message ModelReadyRequest { string name = 1; string version = 2; }
 message ModelReadyResponse { bool ready = 1; }
 
 message ServerMetadataRequest {}
-message ServerMetadataResponse { string name = 1; string version = 2; repeated string extensions = 3; }
+message ServerMetadataResponse {
+  string name = 1;
+  string version = 2;
+  repeated string extensions = 3;
+}
 
 message ModelMetadataRequest { string name = 1; string version = 2; }
 message ModelMetadataResponse {
@@ -93,7 +97,10 @@ message ModelInferResponse {
   repeated InferOutputTensor outputs = 5;
   repeated bytes raw_output_contents = 6;
 }
-message ModelStreamInferResponse { string error_message = 1; ModelInferResponse infer_response = 2; }
+message ModelStreamInferResponse {
+  string error_message = 1;
+  ModelInferResponse infer_response = 2;
+}
 
 message ModelConfigRequest { string name = 1; string version = 2; }
 message ModelConfigResponse { ModelConfig config = 1; }
@@ -114,12 +121,17 @@ enum DataType {
   TYPE_STRING = 13;
   TYPE_BF16 = 14;
 }
+message ModelVersionPolicy {
+  message Latest { uint32 num_versions = 1; }
+  oneof policy_choice { Latest latest = 1; }
+}
 message ModelInput { string name = 1; DataType data_type = 2; repeated int64 dims = 4; }
 message ModelOutput { string name = 1; DataType data_type = 2; repeated int64 dims = 3; }
 message ModelConfig {
   string name = 1;
   string platform = 2;
   string backend = 17;
+  ModelVersionPolicy version_policy = 3;
   int32 max_batch_size = 4;
   repeated ModelInput input = 5;
   repeated ModelOutput output = 6;
@@ -143,6 +155,15 @@ message InferBatchStatistics {
   StatisticDuration compute_infer = 3;
   StatisticDuration compute_output = 4;
 }
+message InferResponseStatistics {
+  StatisticDuration compute_infer = 1;
+  StatisticDuration compute_output = 2;
+  StatisticDuration success = 3;
+  StatisticDuration fail = 4;
+  StatisticDuration empty_response = 5;
+  StatisticDuration cancel = 6;
+}
+message MemoryUsage { string type = 1; int64 id = 2; uint64 byte_size = 3; }
 message ModelStatistics {
   string name = 1;
   string version = 2;
@@ -151,6 +172,8 @@ message ModelStatistics {
   uint64 execution_count = 5;
   InferStatistics inference_stats = 6;
   repeated InferBatchStatistics batch_stats = 7;
+  repeated MemoryUsage memory_usage = 8;
+  map<string, InferResponseStatistics> response_stats = 9;
 }
 message ModelStatisticsResponse { repeated ModelStatistics model_stats = 1; }
 

@@ -36,7 +36,7 @@ def write_response(
     for wanted in request.outputs:
         datatype = wanted.tensor.column.datatype
         shape = [rows if size == ANY else size for size in wanted.tensor.dims]
-        output = {"name": wanted.name, "datatype": datatype, "shape": shape}
+        output: dict[str, Any] = {"name": wanted.name, "datatype": datatype, "shape": shape}
         if typed:
             values = columns[wanted.name].reshape(-1).tolist()
             output["contents"] = {CONTENTS[datatype]: values}

@@ -16,6 +16,7 @@ from sedp.errors import RequestError
 RAW_INPUTS = 7  # field numbers of raw_input_contents and raw_output_contents
 RAW_OUTPUTS = 6
 HEAD_BYTES_MAX = 1 << 20
+VARINT_BYTES_MAX = 10
 _BYTES = 2  # wire types
 _SIZES = {1: 8, 5: 4}  # of wire types with a fixed one
 
@@ -77,6 +78,11 @@ def join(head: bytes, tensors: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def nest(field: int, message: bytes) -> bytes:
+    """A message with nothing but another one in a field."""
+    return _write_varint(field << 3 | _BYTES) + _write_varint(len(message)) + message
+
+
 def _field_end(message: bytes, wire_type: int, at: int) -> tuple[int, int]:
     """Where a field ends, and where its value starts."""
     if wire_type == _BYTES:
@@ -96,11 +102,11 @@ def _field_end(message: bytes, wire_type: int, at: int) -> tuple[int, int]:
 def _varint(message: bytes, at: int) -> tuple[int, int]:
     """The number at `at`, and where the next thing starts."""
     number = shift = 0
-    for at in range(at, min(at + 10, len(message))):
-        byte = message[at]
+    for place in range(at, min(at + VARINT_BYTES_MAX, len(message))):
+        byte = message[place]
         number |= (byte & 127) << shift
         if byte < 128:
-            return number, at + 1
+            return number, place + 1
         shift += 7
     raise _broken(at)
 

@@ -11,7 +11,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NoReturn, Self
@@ -24,6 +24,7 @@ from sedp.daemon.fair_share import FairShare
 from sedp.daemon.peer import NOBODY, Peer
 from sedp.daemon.quota import RETRY_NS, SECOND, UNLIMITED, Refused, TenantStatistics, Use
 from sedp.daemon.rules import OPEN, Rules, read_rules
+from sedp.daemon.shared_use import SharedUse
 from sedp.errors import RequestError
 
 __all__ = [
@@ -40,10 +41,12 @@ __all__ = [
     "read_rules",
 ]
 
-CREDENTIAL_CHARS_MAX = 256  # a key has 54; more is not looked at
+ABSENT: list[str] = []
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sedp"'}
+# An operator's browser reaches loopback, too, on behalf of whatever page it shows.
+FOREIGN_PAGES = frozenset({"cross-site", "same-site"})
 CROWDED = Refused("share", "the pipeline is full; the tenant holds its share of it", RETRY_NS)
-UNKNOWN = "who calls? send a valid API key: Authorization: Bearer KEY"
+UNKNOWN = "no valid API key was sent; send one as Authorization: Bearer KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Guard:
     Args:
         rules: replaced as a whole at a reload.
         log: for refused callers.
+        shared: with the other workers of the daemon, if there are any.
         now_s: Unix time, for keys that expire.
         dice: in [0, 1), to spread retries.
     """
@@ -113,12 +117,14 @@ class Guard:
         rules: Rules = OPEN,
         *,
         log: FailureLog | None = None,
+        shared: SharedUse | None = None,
         now_s: Callable[[], float] = time.time,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self.unauthenticated = 0
         self.forbidden = 0
         self._log = log
+        self._shared = shared
         self._now_s = now_s
         self._dice = dice
         self._trusted_uids = {0, os.geteuid()}
@@ -133,17 +139,15 @@ class Guard:
 
     def replace(self, rules: Rules) -> None:
         """Go by other rules from now on; what tenants have used stays counted."""
-        self._rules = rules
         names = rules.tenant_names()
-        self._uses = {name: self._uses.get(name) or Use() for name in names}
-        for name, use in self._uses.items():
+        uses = {name: self._uses.get(name) or self._new_use(name) for name in names}
+        for name, use in uses.items():
             use.limit(rules.tenants.get(name, UNLIMITED))
-        crowds = rules.pipelines if len(names) > 1 else {}
         shares = {}
-        for name, in_flight_max in crowds.items():
+        for name, in_flight_max in rules.pipelines.items() if len(names) > 1 else ():
             shares[name] = self._shares.get(name) or FairShare(in_flight_max)
             shares[name].in_flight_max = in_flight_max
-        self._shares = shares
+        self._rules, self._uses, self._shares = rules, uses, shares
 
     def identify(self, headers: Mapping[str, str], peer: Peer) -> Caller:
         """Who calls, by API key, else by client certificate, else by the user of a Unix socket.
@@ -152,10 +156,13 @@ class Guard:
             headers: found without regard to case, or all lower-case (gRPC's metadata).
 
         Raises:
-            RequestError: 401.
+            RequestError: 401; 403 for a web page of another site, where no keys are configured.
         """
         keys = self._rules.keys
         if keys is None:
+            if headers.get("sec-fetch-site") in FOREIGN_PAGES:
+                self.forbidden += 1
+                raise RequestError("web pages of other sites may not call; configure keys", 403)
             return self._identify_peer(peer)
         key = _key_in(headers)
         if key is None:
@@ -202,6 +209,9 @@ class Guard:
         tenants = {name: use.statistics() for name, use in sorted(self._uses.items())}
         return GuardStatistics(self.unauthenticated, self.forbidden, tenants)
 
+    def _new_use(self, tenant: str) -> Use:
+        return Use(place=self._shared.place(tenant) if self._shared else None)
+
     def _identify_peer(self, peer: Peer) -> Caller:
         """Without keys, who can reach a TCP socket may call; a Unix socket has its owner's door."""
         if peer.names:
@@ -223,18 +233,19 @@ class Guard:
 
 def _key_in(headers: Mapping[str, str]) -> str | None:
     """The one key that was sent, `None` for none; what is no single key finds no caller either."""
-    found = [*_all(headers, "authorization"), *_all(headers, "x-api-key")]
-    if not found:
-        return None
-    if len(found) > 1 or len(found[0]) > CREDENTIAL_CHARS_MAX:
-        return ""
-    if "authorization" not in headers:
-        return found[0]
-    scheme, _, key = found[0].partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
-
-
-def _all(headers: Mapping[str, str], name: str) -> list[str]:
+    named: Sequence[str]
+    plain: Sequence[str]
     if isinstance(headers, MultiMapping):
-        return headers.getall(name, [])
-    return [headers[name]] if name in headers else []
+        named = headers.getall("authorization", ABSENT)
+        plain = headers.getall("x-api-key", ABSENT)
+    else:
+        named = [headers["authorization"]] if "authorization" in headers else []
+        plain = [headers["x-api-key"]] if "x-api-key" in headers else []
+    if not named and not plain:
+        return None
+    if len(named) + len(plain) > 1:
+        return ""
+    if plain:
+        return plain[0]
+    scheme, _, key = named[0].partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""

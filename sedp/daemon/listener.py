@@ -1,70 +1,40 @@
-"""One listening socket and its connections, each of them bounded.
+"""One listening socket and its connections, each of them bounded in number, time and bytes.
 
-aiohttp's low-level server parses HTTP; what it leaves open is closed here: the number of
-connections, callers who never read their answer, and error texts of its own that are not JSON.
+aiohttp parses HTTP and leaves open what a caller may cost; that is closed here and in
+`sedp.daemon.connection`. One timer looks at all connections a few times in the shortest limit:
+a timer for each would cost every request what only a wrong one should.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
-from typing import Any
+import ssl
+from collections import Counter
 
-import orjson
-from aiohttp import http_parser, web
+from aiohttp import web
 
-from sedp.daemon.dispatch import SERVER, Dispatcher
+from sedp.daemon.acceptor import Acceptor, ConnectionShare
+from sedp.daemon.connection import Connection
+from sedp.daemon.dispatch import Dispatcher
 from sedp.daemon.failures import FailureLog
+from sedp.daemon.in_flight_bytes import InFlightBytes
+from sedp.daemon.limits import ConnectionLimits
+from sedp.daemon.response import json_response
 from sedp.daemon.statistics import ListenerStatistics
-from sedp.errors import ConfigError
 
-BACKLOG = 1024  # more than connections_max would only wait to be refused
-LINGER_S = 2.0  # a caller whose body was refused gets this long to read why
-FULL_BODY = b'{"error": "too many connections; reuse one, or wait a bit"}'
-FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(FULL_BODY), FULL_BODY)
-)
-
-
-def bind(host: str, port: int, key: str) -> socket.socket:
-    """Take an address without listening yet, so that a wrong one is found before the slow start.
-
-    Args:
-        key: of the config, for messages.
-
-    Raises:
-        ConfigError: the address is in use, not ours, or not allowed.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as err:
-        raise ConfigError(f"{key}: {host!r} is no address: {err.strerror}") from err
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except OSError as err:
-        listening.close()
-        mend = "stop the process that has it, or set another port"
-        if err.errno != errno.EADDRINUSE:
-            mend = "set an address of this machine and a port you may use"
-        raise ConfigError(f"{key}: cannot listen on {host}:{port}: {err.strerror}; {mend}") from err
-    return listening
+FULL = "too many connections; reuse one, or wait a bit"
 
 
 class Listener:
     """Serves a dispatcher on a socket.
 
     Args:
-        listening: bound; closed with the listener.
-        connections_max: more are refused with a 503.
-        keepalive_timeout_s: an idle connection, or one whose request's head does not come, is
-            closed after this.
-        stall_timeout_s: a connection whose peer stops reading is cut after this.
+        listening: bound, TCP or Unix; closed with the listener.
+        limits: may be replaced while serving.
+        in_flight: account of bytes; that of the process, or one of its own.
+        ssl: encrypts connections accepted from now on.
+        share: of the connections that several processes accept.
     """
 
     def __init__(
@@ -73,49 +43,59 @@ class Listener:
         dispatcher: Dispatcher,
         log: FailureLog,
         *,
-        connections_max: int,
-        keepalive_timeout_s: float,
-        stall_timeout_s: float,
+        limits: ConnectionLimits,
+        in_flight: InFlightBytes,
+        ssl: ssl.SSLContext | None = None,
+        share: ConnectionShare | None = None,
     ) -> None:
-        # Several framing weaknesses were in the pure Python parser only; it is slower, too.
-        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-            raise ConfigError("aiohttp has no C parser here; install its wheel for this platform")
-        # The kernel's own timeout works for full socket buffers, where no write call is pending.
-        listening.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall_timeout_s * 1_000)
-        )
         self.dispatcher = dispatcher
-        self.connections = 0
-        self.connections_refused = 0
+        self.limits = limits
         self.log = log
+        self.in_flight = in_flight
+        self.connections_refused = 0
         self._socket = listening
-        self._connections_max = connections_max
-        self._server = web.Server(dispatcher, handler_cancellation=True)
-        self._options: dict[str, Any] = {
-            "access_log": None,
-            "auto_decompress": False,  # ours is bounded
-            "keepalive_timeout": keepalive_timeout_s,
-            "lingering_time": LINGER_S,
-        }
-        self._accepting: asyncio.Server | None = None
+        self._open: set[Connection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._loop = asyncio.get_running_loop()
+        self._server = web.Server(_never, handler_cancellation=True)
+        self._acceptor = Acceptor(listening, self._connect, ssl=ssl, share=share)
+        self._check: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """Open now."""
+        return len(self._open)
+
+    @property
+    def accepted(self) -> int:
+        """Open now, or about to be: those whose TLS handshake is under way are among them."""
+        return self._acceptor.held
 
     @property
     def address(self) -> str:
-        """`host:port`, with the real port when 0 was asked for."""
-        host, port = self._socket.getsockname()[:2]
+        """`host:port`, with the real port when 0 was asked for; a Unix socket's path."""
+        name = self._socket.getsockname()
+        if isinstance(name, str):
+            return name
+        host, port = name[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    @property
-    def is_full(self) -> bool:
-        return self.connections >= self._connections_max
-
     async def listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._accepting = await loop.create_server(
-            lambda: _Connection(self, self._server, loop=loop, **self._options),
-            sock=self._socket,
-            backlog=BACKLOG,
-        )
+        """Serve from now on."""
+        if self._socket.family != socket.AF_UNIX:
+            # Works for full socket buffers, too, where no write call of ours is pending.
+            timeout_ms = int(self.limits.write_timeout_s * 1_000)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+        self._acceptor.start()
+        self._check_connections()
+
+    def encrypt(self, ssl: ssl.SSLContext | None) -> None:
+        """Encrypt connections accepted from now on by another context."""
+        self._acceptor.ssl = ssl
+
+    def stop_accepting(self) -> None:
+        """Leave newcomers to other processes; serve on those that are here."""
+        self._acceptor.stop()
 
     def statistics(self) -> ListenerStatistics:
         responses = dict(self.dispatcher.responses)
@@ -123,57 +103,49 @@ class Listener:
 
     async def close(self, timeout_s: float) -> None:
         """Stop accepting, let responses that are under way go out, close all connections."""
-        if self._accepting:
-            self._accepting.close()
-        self._socket.close()
+        self._acceptor.close()
         self._server.pre_shutdown()
         await self._server.shutdown(timeout_s)
+        if self._check is not None:
+            self._check.cancel()
 
+    # What connections call.
 
-class _Connection(web.RequestHandler):
-    """A connection that is counted, and whose errors are JSON."""
+    def admit(self, connection: Connection) -> bytes | None:
+        """Count a new connection; or what it is told instead, when there are too many."""
+        limits = self.limits
+        address = connection.address
+        theirs = self._by_address[address] if address else 0
+        if len(self._open) < limits.connections_max and theirs < limits.connections_per_peer_max:
+            self._open.add(connection)
+            if address:
+                self._by_address[address] += 1
+            return None
+        self.connections_refused += 1
+        response = json_response(503, {"error": FULL}, {"Retry-After": "1"})
+        return response.head("close") + response.body
 
-    def __init__(self, listener: Listener, server: web.Server, **options: Any) -> None:
-        super().__init__(server, **options)
-        self._listener = listener
-        self._is_counted = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._listener.is_full and isinstance(transport, asyncio.Transport):
-            self._listener.connections_refused += 1
-            self.force_close()  # whatever arrives is ignored
-            transport.write(FULL)
-            transport.close()
+    def forget(self, connection: Connection, is_counted: bool) -> None:
+        """A connection is lost."""
+        self._acceptor.release()
+        if not is_counted:
             return
-        self._is_counted = True
-        self._listener.connections += 1
-        super().connection_made(transport)
+        self._open.discard(connection)
+        address = connection.address
+        if address:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._listener.connections -= self._is_counted
-        self._is_counted = False
-        super().connection_lost(exc)
+    def _connect(self) -> Connection:
+        return Connection(self, self._server, self._loop)
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer bytes that are not HTTP; the connection cannot go on after them."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("the response has begun; another cannot follow")
-        self._listener.dispatcher.responses[status] += 1
-        if status >= 500:
-            self._listener.log.write("a connection failed", exc)
-        response = web.Response(
-            body=orjson.dumps({"error": "this is not a valid HTTP/1.1 request"}),
-            status=status,
-            headers={"Content-Type": "application/json", "Server": SERVER},
-        )
-        response.force_close()
-        return response
+    def _check_connections(self) -> None:
+        now = self._loop.time()
+        for connection in list(self._open):
+            connection.check(now)
+        self._check = self._loop.call_later(self.limits.check_s, self._check_connections)
 
-    def log_exception(self, *args: Any, **_options: Any) -> None:
-        self._listener.log.write(f"a connection failed: {args[:1]}")
+
+async def _never(_request: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("connections ask the dispatcher themselves")

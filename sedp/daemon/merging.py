@@ -1,4 +1,4 @@
-"""The statistics of several workers as those of one daemon, and their form on the wire.
+"""The statistics of several workers as those of one daemon.
 
 Counters, levels and histograms add up; names stay. What a worker counted before it ended is kept
 as `past`, or a restart would look like a counter that fell: to Prometheus that is a reset, and the
@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
-import msgspec
-
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.engine.histogram import BOUNDS, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics
@@ -26,19 +24,6 @@ LEVELS = {"in_flight", "in_flight_bytes", "queue_rows", "queue_events", "running
 OWN_TIERS = {"ram", "absent"}  # each process has its own; files are the same for all
 
 T = TypeVar("T")
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(DaemonStatistics)
-
-
-def encode(statistics: DaemonStatistics) -> bytes:
-    return _encoder.encode(statistics)
-
-
-def decode(content: bytes) -> DaemonStatistics:
-    """Raises `msgspec.ValidationError` when it is none."""
-    return _decoder.decode(content)
-
 
 def merge(parts: Sequence[DaemonStatistics]) -> DaemonStatistics:
     """One daemon's statistics, ready as soon as one of its workers is.

@@ -2,7 +2,7 @@
 
 Counters are kept where things happen and only read here, once a scrape: the client library's own
 counters cost a lock each on the hot path. Names start with `sedp_`, units are base units, and no
-label holds anything a caller chose.
+label holds anything a caller chose. Triton's names for the same counts are beside them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from prometheus_client.metrics_core import (
 from prometheus_client.utils import floatToGoString
 
 from sedp import __version__
-from sedp.daemon.statistics import DaemonStatistics
+from sedp.daemon.statistics import DaemonStatistics, WorkerState
+from sedp.daemon.triton_metrics import triton_metrics
 from sedp.engine.histogram import HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics
 from sedp.storage.statistics import StoreStatistics, TableStatistics
@@ -54,6 +55,8 @@ class _Collector:
         yield from _daemon_metrics(statistics)
         yield from _pipeline_metrics(statistics.engine)
         yield from _stage_metrics(statistics.engine)
+        yield from _worker_metrics(statistics.workers)
+        yield from triton_metrics(statistics.engine)
         if statistics.store is not None:
             yield from _store_metrics(statistics.store)
 
@@ -86,6 +89,26 @@ def _daemon_metrics(daemon: DaemonStatistics) -> Iterator[Metric]:
         ("plane", "status"),
         [((n, str(s)), count) for n, p in planes for s, count in sorted(p.responses.items())],
     )
+
+
+def _worker_metrics(workers: Sequence[WorkerState]) -> Iterator[Metric]:
+    """None of a daemon that serves by itself: `process_*` tells of that."""
+    if not workers:
+        return
+    labels = ("worker",)
+    named = [(_values(str(worker.number)), worker) for worker in workers]
+    for name, text, levels in (
+        ("up", "1 while it serves.", [(v, int(w.state == "ready")) for v, w in named]),
+        ("rss_bytes", "Memory in RAM.", [(v, w.rss_bytes) for v, w in named]),
+        ("connections", "Open now.", [(v, w.connections) for v, w in named]),
+        ("start_time_seconds", "Unix time of its start.", [(v, w.started_s) for v, w in named]),
+    ):
+        yield _gauge(f"worker_{name}", text, labels, levels)
+    for name, text, counts in (
+        ("restarts", "Times its place was filled anew.", [(v, w.restarts) for v, w in named]),
+        ("stalls", "Times it hung and was ended.", [(v, w.stalls) for v, w in named]),
+    ):
+        yield _counter(f"worker_{name}", text, labels, counts)
 
 
 def _pipeline_metrics(engine: EngineStatistics) -> Iterator[Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from sedp.columns import ANY, TensorSpec
 from sedp.daemon.tensors import JSON_KINDS
 from sedp.pipeline import Pipeline
 
+PLATFORM = "sedp_pipeline"
 EXAMPLE_VALUES: dict[type, list[Any]] = {
     bool: [True, False],
     int: [1, 2],
@@ -20,8 +22,26 @@ EXAMPLE_VALUES: dict[type, list[Any]] = {
 }
 
 
-def server_metadata() -> dict[str, Any]:
-    return {"name": "sedp", "version": __version__, "extensions": ["binary_tensor_data"]}
+DATA_EXTENSIONS = ("binary_tensor_data", "statistics", "model_configuration")
+ADMIN_EXTENSIONS = ("model_repository", "model_repository(unload_dependents)")
+
+
+def server_metadata(extensions: Sequence[str]) -> dict[str, Any]:
+    """What a plane says of itself; `extensions` are those whose calls it answers."""
+    return {"name": "sedp", "version": __version__, "extensions": list(extensions)}
+
+
+def pipeline_config(pipeline: Pipeline) -> dict[str, Any]:
+    """The model configuration that load generators read; tensors are never batched by callers."""
+    return {
+        "name": pipeline.name,
+        "platform": PLATFORM,
+        "backend": "sedp",
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": 0,
+        "input": [_configured(name, spec) for name, spec in pipeline.inputs.items()],
+        "output": [_configured(name, spec) for name, spec in pipeline.outputs.items()],
+    }
 
 
 def pipeline_metadata(pipeline: Pipeline) -> dict[str, Any]:
@@ -29,7 +49,7 @@ def pipeline_metadata(pipeline: Pipeline) -> dict[str, Any]:
     return {
         "name": pipeline.name,
         "versions": [pipeline.version],
-        "platform": "sedp_pipeline",
+        "platform": PLATFORM,
         "inputs": [_tensor(name, spec) for name, spec in pipeline.inputs.items()],
         "outputs": [_tensor(name, spec) for name, spec in pipeline.outputs.items()],
     }
@@ -53,3 +73,9 @@ def example_request(pipeline: Pipeline) -> str | None:
 
 def _tensor(name: str, spec: TensorSpec) -> dict[str, Any]:
     return {"name": name, "datatype": spec.column.datatype, "shape": list(spec.dims)}
+
+
+def _configured(name: str, spec: TensorSpec) -> dict[str, Any]:
+    datatype = spec.column.datatype
+    kind = "STRING" if datatype == "BYTES" else datatype
+    return {"name": name, "data_type": f"TYPE_{kind}", "dims": list(spec.dims)}

@@ -85,7 +85,7 @@ def _columns(layout: Layout, body: bytes, start: int) -> dict[str, Array]:
     for item in layout.inputs:
         name, datatype, count = item.name, item.datatype, item.count
         if item.size is None:
-            flat = read_json(name, datatype, item.wire_shape, count, bytes(item.data))
+            flat = read_json(name, datatype, item.wire_shape, count, item.data)
         else:
             flat = read_binary(name, datatype, count, body, start + item.start, item.size)
         columns[name] = flat if len(item.shape) == 1 else flat.reshape(item.shape)

@@ -8,70 +8,67 @@ writing tensors is not measured apart, nothing is cached, and batches are not co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sedp.engine.events import Outcome
 from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageStatistics
-from sedp.errors import RequestError
 
 NOTHING = {"count": 0, "ns": 0}
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A pipeline that is loaded.
+
+    Args:
+        asked_ms: Unix time of its last request, 0 before the first.
+    """
+
+    version: str
+    asked_ms: int
+
+
 def model_statistics(
-    engine: EngineStatistics, version: str, last_ms: Mapping[str, int], name: str | None = None
+    engine: EngineStatistics, loaded: Mapping[str, Loaded], name: str | None = None
 ) -> dict[str, Any]:
     """The answer to a `stats` request.
 
     Args:
-        version: of every pipeline.
-        last_ms: Unix time of the last request, by pipeline; those never asked are not there.
+        loaded: by name; of other pipelines nothing is told.
         name: of one pipeline; all when `None`.
-
-    Raises:
-        RequestError: 404, there are none of that name.
     """
-    chosen = [p for p in engine.pipelines if name in (None, p.name)]
-    if not chosen and name is not None:
-        raise RequestError(f"there are no statistics of pipeline {name!r} yet; try again", 404)
     return {
         "model_stats": [
-            _pipeline(p, [s for s in engine.stages if s.pipeline == p.name], version, last_ms)
-            for p in chosen
+            {
+                "name": pipeline.name,
+                "version": loaded[pipeline.name].version,
+                "last_inference": loaded[pipeline.name].asked_ms,
+                **_counts(pipeline, [s for s in engine.stages if s.pipeline == pipeline.name]),
+            }
+            for pipeline in engine.pipelines
+            if pipeline.name in loaded and name in (None, pipeline.name)
         ]
     }
 
 
-def _pipeline(
-    pipeline: PipelineStatistics,
-    stages: list[StageStatistics],
-    version: str,
-    last_ms: Mapping[str, int],
-) -> dict[str, Any]:
+def _counts(pipeline: PipelineStatistics, stages: list[StageStatistics]) -> dict[str, Any]:
     answered = pipeline.outcomes[Outcome.ANSWERED]
     failed = sum(pipeline.outcomes.values()) - answered
+    queue_ns = sum(stage.wait_ns.total for stage in stages)
+    infer_ns = sum(stage.service_ns.total for stage in stages)
     return {
-        "name": pipeline.name,
-        "version": version,
-        "last_inference": last_ms.get(pipeline.name, 0),
         "inference_count": answered,
-        "execution_count": max((stage.batches for stage in stages), default=0),
+        "execution_count": max(stage.batches for stage in stages),
         "inference_stats": {
             "success": {"count": answered, "ns": pipeline.latency_ns.total},
             "fail": {"count": failed, "ns": 0},
-            "queue": {
-                "count": answered,
-                "ns": sum(stage.wait_ns.total for stage in stages),
-            },
+            "queue": {"count": answered, "ns": queue_ns},
             "compute_input": NOTHING,
-            "compute_infer": {
-                "count": answered,
-                "ns": sum(stage.service_ns.total for stage in stages),
-            },
+            "compute_infer": {"count": answered, "ns": infer_ns},
             "compute_output": NOTHING,
             "cache_hit": NOTHING,
             "cache_miss": NOTHING,
         },
         "batch_stats": [],
-        "memory_usage": [],
-        "response_stats": {},
     }

@@ -7,8 +7,12 @@ here needs are skipped, as the protocol allows callers parameters of their own.
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from sedp.daemon.json_depth import DEPTH_MAX, check_depth
 from sedp.errors import RequestError
 
 
@@ -22,6 +26,8 @@ class TensorParameters(msgspec.Struct, frozen=True):
 
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
+RANK_MAX = 9  # eight of the tensor's own, and a batch axis in front
+Shape = Annotated[list[int], Meta(max_length=RANK_MAX)]
 NO_DATA = msgspec.Raw()  # told apart by identity
 
 
@@ -30,7 +36,7 @@ class InputTensor(msgspec.Struct, frozen=True):
 
     name: str
     datatype: str
-    shape: list[int]
+    shape: Shape
     data: msgspec.Raw = NO_DATA
     parameters: TensorParameters | None = None
 
@@ -71,9 +77,12 @@ def decode_body(text: bytes) -> RequestBody:
     Raises:
         RequestError: not JSON, not UTF-8, nested too deep, or of another structure.
     """
+    check_depth(text)
     try:
         return _DECODER.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as err:
         raise RequestError(f"the request is not valid: {err}") from err
     except RecursionError as err:
-        raise RequestError("the request's JSON is nested too deep; 16 levels suffice") from err
+        raise RequestError(
+            f"the request's JSON is nested too deep; {DEPTH_MAX} levels suffice"
+        ) from err

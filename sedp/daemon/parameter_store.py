@@ -10,17 +10,61 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sedp.config.settings import StoreSettings, TableSettings
+from sedp.daemon.store_check import check_in_child
 from sedp.errors import ConfigError, StoreError
 from sedp.pipeline import nearest
+from sedp.stage import Store
+from sedp.storage.access_recording import RecordedStore
 from sedp.storage.miss_policy import MissRule
 from sedp.storage.store import ParameterStore
 
 LMDB_FOLDER = "lmdb"  # of a store
+CHECK_S = 600.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedStore:
+    """A store that is being served, or none.
+
+    Args:
+        seen: what stages look up in: the store itself, or one that records on the way.
+        may_write: whether this process is the store's writer.
+    """
+
+    store: ParameterStore | None = None
+    seen: Store | None = None
+    may_write: bool = False
+
+    def close(self) -> None:
+        """Save what was recorded, and close the store."""
+        if isinstance(self.seen, RecordedStore):
+            self.seen.close()
+        if self.store is not None:
+            self.store.close()
+
+
+def open_served(settings: StoreSettings | None, checks: bool) -> ServedStore:
+    """The store that `settings` describe, as stages are to see it.
+
+    Args:
+        checks: have a child look at its files first, which costs it a start of Python.
+
+    Raises:
+        StoreError, ConfigError: see `open_store`.
+    """
+    if settings is None:
+        return ServedStore()
+    if checks and Path(settings.path).is_dir():
+        check_in_child(Path(settings.path), CHECK_S)
+    store = open_store(settings)
+    seen = RecordedStore(store, Path(settings.path)) if settings.access_log else store
+    return ServedStore(store, seen, settings.mode == "write")
 
 
 def open_store(settings: StoreSettings) -> ParameterStore:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from sedp.daemon.engine_totals import EngineTotals
 from sedp.daemon.served import PipelineOpener, PipelineState, Place, Served, State
 from sedp.daemon.warm_up import renew
 from sedp.engine.statistics import EngineStatistics
@@ -55,6 +56,7 @@ class Repository:
         self._opener = opener
         self._places: dict[str, Place] = {}
         self._leaving: dict[asyncio.Task[None], Served] = {}
+        self._totals = EngineTotals()
 
     @property
     def pipelines(self) -> Mapping[str, Pipeline]:
@@ -113,12 +115,9 @@ class Repository:
         ]
 
     def statistics(self) -> EngineStatistics:
-        """Of all engines that answer, joined; each counts from its own start."""
-        parts = [served.engine.statistics() for served in self.served()]
-        return EngineStatistics(
-            tuple(pipeline for part in parts for pipeline in part.pipelines),
-            tuple(stage for part in parts for stage in part.stages),
-        )
+        """Of all pipelines of the config, counted since the start, however often replaced."""
+        running = [served.engine.statistics() for served in self._open_ones()]
+        return self._totals.total(running, self.pipelines)
 
     # Changing one -----------------------------------------------------------------------------
 
@@ -282,11 +281,13 @@ class Repository:
         place.state = State.READY if fresh else State.UNAVAILABLE
         place.reason = "" if fresh else "unloaded"
         if before is not None:
-            task = place.leaving = asyncio.create_task(self._leave(place, before))
-            self._leaving[task] = before
-            task.add_done_callback(self._leaving.pop)
+            place.leaving = asyncio.create_task(self._leave(place, before))
+            self._leaving[place.leaving] = before
 
     async def _leave(self, place: Place, served: Served) -> None:
         await served.engine.drained()
         await self._opener.close(served)
+        assert place.leaving is not None
+        del self._leaving[place.leaving]  # from one moment to the next it is counted as ended
+        self._totals.remember(served.engine.statistics())
         place.leaving = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sedp.daemon.oip_request import RequestReader
 from sedp.daemon.warm_up import StageOpener, close_stages
-from sedp.errors import SedpError
+from sedp.engine.stimulus_log import StimulusLog
+from sedp.errors import ConfigError, SedpError
 from sedp.live import Engine
 from sedp.pipeline import Pipeline
 
@@ -61,6 +64,42 @@ class Place:
     reason: str = ""
     is_changing: bool = False
     leaving: asyncio.Task[None] | None = None
+
+
+class EngineStarter:
+    """Makes engines, each with a log of its own where stimuli are recorded.
+
+    Args:
+        log_path: of the log of the first engine; that of another one has the pipeline's name, if
+            there are several, and a number from 2, if the pipeline was replaced, before its suffix.
+        pipelines: how many there are.
+    """
+
+    def __init__(self, log_path: Path | None, pipelines: int) -> None:
+        self._log_path = log_path
+        self._pipelines = pipelines
+        self._starts: Counter[str] = Counter()
+
+    def start(self, pipeline: Pipeline) -> Engine:
+        """An engine for one pipeline whose stages are open.
+
+        Raises:
+            ConfigError: the log cannot be written.
+        """
+        if self._log_path is None:
+            return Engine([pipeline])
+        path = self._choose_path(self._log_path, pipeline.name)
+        try:
+            return Engine([pipeline], stimulus_log=lambda graph: StimulusLog(path, graph))
+        except OSError as err:
+            mend = "name a file to write"
+            raise ConfigError(f"stimulus log {path}: {err.strerror}; {mend}") from err
+
+    def _choose_path(self, path: Path, pipeline: str) -> Path:
+        self._starts[pipeline] += 1
+        number = self._starts[pipeline]
+        name = f".{pipeline}" if self._pipelines > 1 else ""
+        return path.with_name(f"{path.stem}{name}{f'.{number}' if number > 1 else ''}{path.suffix}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,47 +1,44 @@
-"""The composition root of the daemon: everything is opened here, in order, and closed in reverse.
+"""The serving part of one process: store, pipelines, data plane; no admin plane.
 
-Addresses are taken first (a wrong one must not cost the load of a model), then the store, the
-stages, the engine; only when all that stands are the sockets listened on. Stopping runs backwards:
-not ready, newcomers refused, events in flight answered, sockets closed, then stages and store.
+Everything is opened here, in order, and closed in reverse. The addresses are taken already; only
+when the store and all pipelines stand are they listened on. Stopping runs backwards: not ready,
+newcomers told to leave, events in flight answered, sockets closed, then stages and store.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import gc
 import logging
-import os
-import signal
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import uvloop
+from numpy.typing import NDArray
 
 from sedp.config.loading import Config
-from sedp.cores import usable_cores
-from sedp.daemon.admin import AdminPlane
-from sedp.daemon.dispatch import Dispatcher
 from sedp.daemon.doors import Doors
 from sedp.daemon.failures import FailureLog
-from sedp.daemon.http import DataPlane
-from sedp.daemon.listener import Listener, bind
-from sedp.daemon.parameter_store import open_store
-from sedp.daemon.repository import PipelineState, Repository
+from sedp.daemon.front import Front
+from sedp.daemon.guard import Guard
+from sedp.daemon.http import Gather
+from sedp.daemon.parameter_store import open_served
+from sedp.daemon.reload import compare
+from sedp.daemon.repository import PipelineState, Replacement, Repository
+from sedp.daemon.security import Security
+from sedp.daemon.served import EngineStarter, PipelineOpener
 from sedp.daemon.statistics import DaemonStatistics
-from sedp.engine.graph import Graph
-from sedp.engine.stimulus_log import StimulusLog
-from sedp.errors import ConfigError, SedpError, StageError
-from sedp.live import Engine
-from sedp.pipeline import BoundStage
-from sedp.stage import Resources, Store
-from sedp.storage.access_recording import RecordedStore
+from sedp.daemon.store_writer import StoreWriter
+from sedp.daemon.warm_up import StageOpener
+from sedp.errors import RequestError
+from sedp.stage import Store
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.updates import Durability, Receipt
+
+if TYPE_CHECKING:
+    from sedp.daemon.acceptor import ConnectionShare
+    from sedp.daemon.shared_use import SharedUse
 
 CLOSE_S = 1.0  # for the last responses to go out, once their events have ended
 CUT_S = 0.01  # when waiting is over; aiohttp would take 0 for ever
@@ -50,13 +47,24 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """Skeleton, being filled in: the serving part of one process, without an admin plane."""
+    """Make it with `Server.start` on a running loop.
 
-    ready: bool
-    data_address: str
-    grpc_address: str | None
-    config: Config
-    repository: Repository
+    Args:
+        config: checked; its pipelines must not be used by another server.
+        doors: taken; closed by whoever took them, after the server.
+    """
+
+    def __init__(self, config: Config, doors: Doors, shared: SharedUse | None = None) -> None:
+        self.config = config
+        self.log = FailureLog(log)
+        security = Security.read(config)
+        self.guard = Guard(security.rules, log=self.log, shared=shared)
+        self.front = Front(config.daemon, security, self.guard, self.log)
+        self._doors = doors
+        self._opened = AsyncExitStack()
+        self._store: ParameterStore | None = None
+        self._is_reloading = False
+        self._started_ns = 0
 
     @classmethod
     async def start(
@@ -65,253 +73,228 @@ class Server:
         doors: Doors,
         *,
         stimulus_log: Path | None = None,
-        share: object = None,  # ConnectionShare | None
-        gathered: Callable[[], Awaitable[DaemonStatistics]] | None = None,
+        share: ConnectionShare | None = None,
+        shared: SharedUse | None = None,
+        gathered: Gather | None = None,
+        checks_store: bool = False,
     ) -> Server:
-        """Open everything and serve; closes the doors when it fails, or stops."""
-        raise NotImplementedError
-
-    def statistics(self) -> DaemonStatistics:
-        """Of this process; listeners: "data" only."""
-        raise NotImplementedError
-
-    async def prepare(self, config: Config) -> Change:
-        """Phase one of a reload: open and warm everything new beside the old."""
-        raise NotImplementedError
-
-    async def reload(self, config: Config) -> list[str]:
-        """Both phases; the diff as lines."""
-        raise NotImplementedError
-
-    async def load(self, name: str) -> None:
-        raise NotImplementedError
-
-    async def unload(self, name: str) -> None:
-        raise NotImplementedError
-
-    def index(self) -> list[PipelineState]:
-        raise NotImplementedError
-
-    async def update(
-        self, table: str, keys: Any, rows: Any, durability: Durability, id: str
-    ) -> Receipt:
-        raise NotImplementedError
-
-    async def roll_back(self, table: str, version: int | None) -> TableSpec:
-        raise NotImplementedError
-
-    async def retire(self) -> None:
-        raise NotImplementedError
-
-    async def stop(self) -> int:
-        raise NotImplementedError
-
-
-class Change:
-    """Skeleton: a reload between its phases. Exactly one of the two must be called."""
-
-    lines: list[str]
-
-    def commit(self) -> None:
-        """Phase two: serve by the new config from now on; never fails."""
-        raise NotImplementedError
-
-    async def discard(self) -> None:
-        """Close what was opened; the old config is still served."""
-        raise NotImplementedError
-
-
-class Daemon:
-    """A serving process; make it with `Daemon.start` on a running loop.
-
-    Args:
-        config: checked; its pipelines must not be used by another daemon.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self._opened = AsyncExitStack()
-        self._log = FailureLog(log)
-        self._store: ParameterStore | None = None
-        self._started_ns = 0
-
-    @classmethod
-    async def start(cls, config: Config, stimulus_log: Path | None = None) -> Daemon:
         """Open everything and serve.
 
         Args:
-            stimulus_log: file to record the scheduler's stimuli into.
+            stimulus_log: file to record the scheduler's stimuli into; with several pipelines one
+                each, their names before the suffix.
+            share: of the connections that several workers accept.
+            shared: what tenants use of all workers.
+            gathered: statistics of all workers; without it this one's.
+            checks_store: have a child look at the store's files first.
 
         Raises:
             SedpError: something the config names is not there, in use, or broken. Whatever was
                 opened before is closed again.
         """
-        daemon = cls(config)
+        server = cls(config, doors, shared)
         async with AsyncExitStack() as opened:
-            await daemon._open(opened, stimulus_log)
-            daemon._opened = opened.pop_all()
-        return daemon
+            store = await server._open_store(opened, checks_store)
+            await server._open(opened, store, stimulus_log, share, gathered)
+            server._opened = opened.pop_all()
+        return server
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are welcome."""
+        return self.front.ready
 
     @property
     def data_address(self) -> str:
-        """`host:port` of the data plane."""
-        return self._data.address
+        """Of the data plane, with the real port when 0 was asked for."""
+        return self.front.data_address
 
     @property
-    def admin_address(self) -> str:
-        """`host:port` of the admin plane."""
-        return self._admin.address
+    def grpc_address(self) -> str | None:
+        """Of gRPC; `None` when it is off."""
+        return self.front.grpc_address
 
     def statistics(self) -> DaemonStatistics:
+        """Of this process."""
         return DaemonStatistics(
-            self._plane.ready,
+            self.ready,
             time.monotonic_ns() - self._started_ns,
-            self._engine.statistics(),
+            self.repository.statistics(),
             self._store.statistics() if self._store else None,
-            {"data": self._data.statistics(), "admin": self._admin.statistics()},
-            self._log.lines_left_out,
+            self.front.statistics(),
+            self.log.lines_left_out,
         )
 
+    # Changing what is served ------------------------------------------------------------------
+
+    def index(self) -> list[PipelineState]:
+        return self.repository.index()
+
+    async def load(self, name: str) -> None:
+        """See `Repository.load`."""
+        await self.repository.load(name)
+
+    async def unload(self, name: str) -> None:
+        """See `Repository.unload`."""
+        await self.repository.unload(name)
+
+    async def prepare(self, config: Config) -> Change:
+        """Open and warm everything that is new in `config`, beside what is served.
+
+        Returns:
+            What must be committed or discarded before the next one can be prepared.
+
+        Raises:
+            RequestError: 409, another change is under way.
+            SedpError: why the old config is still served, and nothing of the new one is open.
+        """
+        if self._is_reloading:
+            raise RequestError("another reload is under way; try again later", 409)
+        self._is_reloading = True
+        try:
+            difference = compare(self.config, config)
+            security = self.front.read_security(config)
+            wanted = {pipeline.name: pipeline for pipeline in config.pipelines}
+            replacement = await self.repository.prepare(wanted, difference.pipelines)
+        except BaseException:
+            self._is_reloading = False
+            raise
+        return Change(self, config, list(difference.lines), security, replacement)
+
+    async def reload(self, config: Config) -> list[str]:
+        """Serve by another config; returns once what it replaced is closed.
+
+        Returns:
+            What changed, a line each.
+
+        Raises:
+            SedpError: as `prepare`.
+        """
+        change = await self.prepare(config)
+        change.commit()
+        await self.repository.settled()
+        return change.lines
+
+    async def update(
+        self, table: str, keys: NDArray[Any], rows: NDArray[Any], durability: Durability, id: str
+    ) -> Receipt:
+        """See `StoreWriter.update`."""
+        return await self.store_writer.update(table, keys, rows, durability, id)
+
+    async def roll_back(self, table: str, version: int | None) -> TableSpec:
+        """See `StoreWriter.roll_back`."""
+        return await self.store_writer.roll_back(table, version)
+
+    # Ending -----------------------------------------------------------------------------------
+
+    async def retire(self) -> None:
+        """Leave the listening socket to others; serve on until the last connection has left.
+
+        Every response asks its client to leave. Those that have not within `daemon.drain` are
+        idle, and are closed by `stop`.
+        """
+        await self.front.retire(self.config.daemon.drain_ns / 1e9)
+
     async def stop(self) -> int:
-        """Refuse newcomers, answer what is in flight within `daemon.drain`, close everything.
+        """Stop being ready, serve on for `drain_delay`, then end within `drain`.
+
+        Liveness is answered to the end. While events in flight are waited for, newcomers get a
+        503 that sends them elsewhere.
 
         Returns:
             Events that were cut off because the time was up. When it is not 0, stages and store
             are left open: a stage that still runs may be reading them.
         """
-        self._plane.ready = False
-        self._data.dispatcher.closing = self._admin.dispatcher.closing = True
-        self._engine.begin_drain()
+        self.front.ready = False
+        self.front.ask_to_leave()
+        await asyncio.sleep(self.config.daemon.drain_delay_ns / 1e9)
+        self.repository.begin_drain()
+        drain_s = self.config.daemon.drain_ns / 1e9
+        closing_grpc = asyncio.ensure_future(self.front.close_grpc(drain_s))
         try:
-            async with asyncio.timeout(self.config.daemon.drain_ns / 1e9):
-                await self._engine.drained()
-                await self._data.dispatcher.idle()
+            async with asyncio.timeout(drain_s):
+                await self.repository.drained()
+                await self.front.idle()
         except TimeoutError:
             log.warning("drain: time is up")
-        cut = sum(pipeline.in_flight for pipeline in self._engine.statistics().pipelines)
-        close_s = CUT_S if cut else CLOSE_S
-        await asyncio.gather(self._data.close(close_s), self._admin.close(close_s))
+        cut = self.repository.in_flight
+        await self.front.close(CUT_S if cut else CLOSE_S)
+        await closing_grpc
         if not cut:
             await self._opened.aclose()
         return cut
 
-    async def _open(self, opened: AsyncExitStack, stimulus_log: Path | None) -> None:
+    # Opening ----------------------------------------------------------------------------------
+
+    async def _open(
+        self,
+        opened: AsyncExitStack,
+        store: Store | None,
+        stimulus_log: Path | None,
+        share: ConnectionShare | None,
+        gathered: Gather | None,
+    ) -> None:
         settings = self.config.daemon
-        listen, admin = settings.listen, settings.admin
-        data_socket = opened.enter_context(bind(listen.host, listen.port, "daemon.listen"))
-        admin_socket = opened.enter_context(bind(admin.host, admin.port, "daemon.admin"))
-        # In a thread: signals must be heard while a model loads.
-        await asyncio.to_thread(self._open_stages, opened)
-        self._engine = _engine(self.config, stimulus_log)
-        opened.callback(self._engine.close)
+        stages = StageOpener.of(self.config.path.parent, settings.threads, store)
+        engines = EngineStarter(stimulus_log, len(self.config.pipelines))
+        opener = PipelineOpener(stages, engines.start, settings.tensors_max)
+        self.repository = Repository(opener, settings.drain_ns / 1e9)
+        await self.repository.open(self.config.pipelines)
+        opened.push_async_callback(self.repository.close)
         self._started_ns = time.monotonic_ns()
-        self._plane = DataPlane(self._engine, settings)
-        admin_plane = AdminPlane(self._engine.pipelines, self.statistics)
-        make = functools.partial(
-            Listener,
-            log=self._log,
-            connections_max=settings.connections_max,
-            keepalive_timeout_s=settings.keepalive_timeout_ns / 1e9,
-            stall_timeout_s=settings.body_timeout_ns / 1e9,
+        await self.front.open(
+            self.repository,
+            self._doors,
+            self.config.path.parent,
+            gathered or self._gather,
+            share,
         )
-        self._data = make(
-            data_socket, Dispatcher(self._plane.routes(), self._plane.missing, self._log)
-        )
-        self._admin = make(
-            admin_socket, Dispatcher(admin_plane.routes(), admin_plane.missing, self._log)
-        )
-        await self._data.listen()
-        await self._admin.listen()
-        self._plane.ready = True
 
-    def _open_stages(self, opened: AsyncExitStack) -> None:
-        served = self._open_store(opened)
-        threads = self.config.daemon.threads
-        cores = usable_cores() if threads == "auto" else threads
-        for pipeline in self.config.pipelines:
-            for stage in pipeline.stages:
-                share = max(1, cores // stage.use.plan.concurrency)  # of each of its runs
-                resources = Resources(self.config.path.parent, share, served)
-                _open_stage(pipeline.name, stage, resources)
-                opened.callback(stage.use.stage.close)
+    async def _open_store(self, opened: AsyncExitStack, checks: bool) -> Store | None:
+        # In a thread, as the stages: signals must be heard while files are read.
+        served = await asyncio.to_thread(open_served, self.config.store, checks)
+        opened.callback(served.close)
+        self._store = served.store
+        self.store_writer = StoreWriter(served.store, served.may_write)
+        return served.seen
 
-    def _open_store(self, opened: AsyncExitStack) -> Store | None:
-        """What stages look up in: the store itself, or one that records on the way."""
-        settings = self.config.store
-        if settings is None:
-            return None
-        store = self._store = open_store(settings)
-        opened.callback(store.close)
-        if not settings.access_log:
-            return store
-        recorded = RecordedStore(store, Path(settings.path))
-        opened.callback(recorded.close)
-        return recorded
+    async def _gather(self) -> DaemonStatistics:
+        return self.statistics()
+
+    # Both ends of a reload --------------------------------------------------------------------
+
+    def _adopt(self, config: Config, security: Security, replacement: Replacement) -> None:
+        self.config = config
+        self.front.adopt(config.daemon, security)
+        self.repository.drain_s = config.daemon.drain_ns / 1e9
+        self.repository.commit(replacement)
+        self._is_reloading = False
+
+    async def _abandon(self, replacement: Replacement) -> None:
+        await self.repository.discard(replacement)
+        self._is_reloading = False
 
 
-def serve(
-    config: Config,
-    *,
-    stimulus_log: Path | None = None,
-    announce: Callable[[Daemon], None] = lambda daemon: None,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once.
+class Change:
+    """A reload between its two phases. Exactly one of `commit` and `discard` must be called.
 
     Args:
-        stimulus_log: file to record the scheduler's stimuli into.
-        announce: called once requests are served.
-
-    Raises:
-        SedpError: it could not start.
+        lines: what changes, for people.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        cut = runner.run(_serve(config, stimulus_log, announce))
-    if cut:
-        # Threads of stages that do not end would hold up an ordinary exit for ever.
-        seconds = config.daemon.drain_ns / 1e9
-        log.error("%d events were cut off after %g s; raise daemon.drain", cut, seconds)
-        os._exit(1)
 
+    def __init__(
+        self, server: Server, config: Config, lines: list[str], security: Security, new: Replacement
+    ) -> None:
+        self.lines = lines
+        self._server = server
+        self._config = config
+        self._security = security
+        self._replacement = new
 
-async def _serve(
-    config: Config, stimulus_log: Path | None, announce: Callable[[Daemon], None]
-) -> int:
-    stopping = asyncio.Event()
-    is_up = False
+    def commit(self) -> None:
+        """Serve by the new config from this moment on. What it replaced is closed in time."""
+        self._server._adopt(self._config, self._security, self._replacement)
 
-    def on_signal(number: int) -> None:
-        if not is_up or stopping.is_set():
-            os._exit(128 + number)  # nothing is in flight yet, or nobody wants to wait for it
-        stopping.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    daemon = await Daemon.start(config, stimulus_log)
-    gc.freeze()  # what is loaded stays; full collections need not walk it again and again
-    is_up = True
-    announce(daemon)
-    await stopping.wait()
-    return await daemon.stop()
-
-
-def _engine(config: Config, path: Path | None) -> Engine:
-    def record(graph: Graph) -> StimulusLog:
-        assert path is not None
-        return StimulusLog(path, graph)
-
-    try:
-        return Engine(config.pipelines, stimulus_log=record if path else None)
-    except OSError as err:
-        raise ConfigError(f"stimulus log {path}: {err.strerror}; name a file to write") from err
-
-
-def _open_stage(pipeline: str, bound: BoundStage, resources: Resources) -> None:
-    where = f"pipeline {pipeline!r}, stage {bound.name!r}"
-    try:
-        bound.use.stage.open(resources)
-    except SedpError as err:
-        raise ConfigError(f"{where}: {err}") from err
-    except Exception as err:
-        log.exception("%s failed to open", where)
-        raise StageError(f"{where} failed to open: {err!r}") from err
+    async def discard(self) -> None:
+        """Close what was opened; the old config is still served."""
+        await self._server._abandon(self._replacement)

@@ -7,14 +7,15 @@ before that, or to the start.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from sedp import __version__
-from sedp.daemon.statistics import DaemonStatistics
-from sedp.engine.histogram import HistogramSnapshot
+from sedp.daemon.statistics import DaemonStatistics, WorkerState
+from sedp.engine.histogram import Histogram, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageStatistics
 from sedp.pipeline import Pipeline
 from sedp.storage.statistics import StoreStatistics
@@ -22,18 +23,18 @@ from sedp.storage.statistics import StoreStatistics
 WINDOW_NS = 60_000_000_000
 SNAPSHOT_GAP_NS = 5_000_000_000  # so a window is 13 snapshots, however often it is looked at
 
-NOTHING = HistogramSnapshot((), (0,), 0)
+NOTHING = Histogram().snapshot()
 
 
 class StatusWriter:
     """Writes status documents; remembers snapshots of the last minute.
 
     Args:
-        pipelines: for the limits that the figures are measured against.
+        pipelines: for the limits that the figures are measured against; may be replaced.
     """
 
     def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
-        self._pipelines = pipelines
+        self.pipelines = pipelines
         self._snapshots: deque[tuple[int, EngineStatistics]] = deque()
 
     def write(self, statistics: DaemonStatistics) -> dict[str, Any]:
@@ -54,6 +55,7 @@ class StatusWriter:
                 }
                 for name, listener in statistics.listeners.items()
             },
+            "workers": [_worker(worker) for worker in statistics.workers],
             "pipelines": [
                 self._pipeline(p, old_pipelines.get(p.name)) for p in statistics.engine.pipelines
             ],
@@ -75,7 +77,7 @@ class StatusWriter:
         return snapshots[0][1] if snapshots[0][0] <= start_ns else None
 
     def _pipeline(self, now: PipelineStatistics, old: PipelineStatistics | None) -> dict[str, Any]:
-        pipeline = self._pipelines[now.name]
+        pipeline = self.pipelines[now.name]
         return {
             "name": now.name,
             "in_flight": now.in_flight,
@@ -86,7 +88,7 @@ class StatusWriter:
         }
 
     def _stage(self, now: StageStatistics, old: StageStatistics | None) -> dict[str, Any]:
-        stages = self._pipelines[now.pipeline].stages
+        stages = self.pipelines[now.pipeline].stages
         plan = next(stage.use.plan for stage in stages if stage.name == now.name)
         return {
             "pipeline": now.pipeline,
@@ -106,11 +108,17 @@ class StatusWriter:
         }
 
 
+def _worker(worker: WorkerState) -> dict[str, Any]:
+    described = asdict(worker)
+    described["uptime_seconds"] = max(0.0, time.time() - described.pop("started_s"))
+    return described
+
+
 def _quantiles(now: HistogramSnapshot, old: HistogramSnapshot, unit: float) -> dict[str, float]:
     """Quantiles of what was recorded after `old`; empty when nothing was."""
-    counts = now.counts
-    if old is not NOTHING:
-        counts = tuple(after - before for after, before in zip(counts, old.counts, strict=True))
+    counts = tuple(after - before for after, before in zip(now.counts, old.counts, strict=True))
+    if min(counts) < 0:  # the pipeline was opened anew since, and counts from 0
+        counts, old = now.counts, NOTHING
     recent = HistogramSnapshot(now.bounds, counts, now.total - old.total)
     if not recent.count:
         return {}

@@ -207,6 +207,14 @@ function frontTable(listeners) {
       count(l.connections_refused),
       Object.entries(l.responses).map(([s, n]) => s + ': ' + count(n)).join('   ') || '–']));
 }
+function workerTable(workers) {
+  return table(['worker', 'pid', 'state', 'up', 'restarts', 'hung', 'memory', 'connections'],
+    workers.map(w => [String(w.number), String(w.pid),
+      make('span', w.state === 'ready' ? 'good' : w.state === 'dead' ? 'bad' : 'warn', w.state),
+      age(w.uptime_seconds), count(w.restarts),
+      make('span', w.stalls ? 'bad' : '', count(w.stalls)),
+      bytes(w.rss_bytes), count(w.connections)]));
+}
 function draw(status) {
   const badge = document.getElementById('badge');
   badge.textContent = status.ready ? 'ready' : 'not ready';
@@ -217,6 +225,7 @@ function draw(status) {
   const parts = [make('h2', '', 'Pipelines'), cards];
   parts.push(make('h2', '', 'Stages'), stageTable(status.stages));
   if (status.store) parts.push(make('h2', '', 'Parameter store'), storeTable(status.store));
+  if (status.workers.length) parts.push(make('h2', '', 'Workers'), workerTable(status.workers));
   parts.push(make('h2', '', 'Front door'), frontTable(status.listeners));
   document.getElementById('main').replaceChildren(...parts);
   before = status;

@@ -24,12 +24,14 @@ import msgspec
 import numpy as np
 
 from sedp.columns import DTYPES, Array
+from sedp.daemon.json_numbers import read_floats, read_integers
 from sedp.errors import RequestError
 
 assert sys.byteorder == "little", "the wire is little-endian and arrays are sent as they lie"
 
 BYTES_PREFIX = struct.Struct("<I")  # length in front of each BYTES element
 _OPENING = re.compile(rb"[\s\[]*")
+_FLAT = re.compile(rb"\s*\[\s*[^\s\[]")
 
 JSON_KINDS: dict[str, type] = {
     name: {"b": bool, "u": int, "i": int, "f": float, "O": str}[dtype.kind]
@@ -38,7 +40,9 @@ JSON_KINDS: dict[str, type] = {
 }
 
 
-def read_json(name: str, datatype: str, shape: Sequence[int], count: int, raw: bytes) -> Array:
+def read_json(
+    name: str, datatype: str, shape: Sequence[int], count: int, raw: msgspec.Raw
+) -> Array:
     """JSON `data` of a tensor, flat or nested like `shape`, as a flat array.
 
     Args:
@@ -53,6 +57,28 @@ def read_json(name: str, datatype: str, shape: Sequence[int], count: int, raw: b
     kind = JSON_KINDS.get(datatype)
     if kind is None:
         raise RequestError(f"tensor {name!r}: {datatype} has no JSON form; send it as binary data")
+    array = _read_numbers(datatype, shape, count, raw) if kind in (int, float) else None
+    if array is None:
+        array = _read_values(name, datatype, kind, shape, count, bytes(raw))
+    if kind is float:
+        _check_finite(name, array)
+    return array
+
+
+def _read_numbers(
+    datatype: str, shape: Sequence[int], count: int, raw: msgspec.Raw
+) -> Array | None:
+    """The usual case: numbers in plain lists."""
+    text = np.frombuffer(raw, np.uint8)
+    read = read_floats if datatype.startswith("FP") else read_integers
+    is_flat = len(shape) == 1 or _FLAT.match(raw) is not None
+    return read(text, (count,) if is_flat else shape, DTYPES[datatype])
+
+
+def _read_values(
+    name: str, datatype: str, kind: type, shape: Sequence[int], count: int, raw: bytes
+) -> Array:
+    """Whatever JSON says, or why it may not."""
     _check_json_count(name, kind, count, raw)
     depth = _OPENING.match(raw)[0].count(b"[")  # type: ignore[index] # it also matches nothing
     if depth not in (1, len(shape)):
@@ -149,8 +175,6 @@ def _array(name: str, datatype: str, values: list[Any]) -> Array:
         raise RequestError(f"tensor {name!r} of {datatype}: data: {err}") from err
     except ValueError as err:
         raise _ragged(name) from err
-    if dtype.kind == "f":
-        _check_finite(name, array)
     return array
 
 

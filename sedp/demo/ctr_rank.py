@@ -10,6 +10,7 @@ Everything follows from one seed. Nothing is learned: scores mean nothing, but c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def prepare(folder: Path, tell: Tell) -> None:
         for name, file, step in steps:
             if not (folder / file).exists():
                 tell(name, 0.0, "")
-                step(folder / file, lambda share, name=name: tell(name, share, ""))
+                step(folder / file, partial(_tell_share, tell, name))
             tell(name, 1.0, "done")
     except ImportError as err:
         raise SedpError(
@@ -115,6 +116,10 @@ def prepare(folder: Path, tell: Tell) -> None:
         raise SedpError(f"data folder {folder}: {err}; mend it or choose another one") from err
 
 
+def _tell_share(tell: Tell, name: str, share: float) -> None:
+    tell(name, share, "")
+
+
 def _export(path: Path, tell: Callable[[float], None]) -> None:
     with written_whole(path) as incoming:
         incoming.write_bytes(export_split(make_network()).SerializeToString())
@@ -122,7 +127,7 @@ def _export(path: Path, tell: Callable[[float], None]) -> None:
 
 def _publish(path: Path, tell: Callable[[float], None]) -> None:
     incoming = path.with_name(f"incoming-{path.name}")
-    spec = TableSpec(TABLE, DIM, "float32")
+    spec = TableSpec(TABLE, DIM, "float32", layout="dense")
     with ParameterStore.open(incoming, ram_bytes=0, create=True) as store:
         store.import_table(spec, _chunks(make_table()), progress=lambda n: tell(n / BUCKETS))
     incoming.rename(path)  # a store cut short is none
@@ -137,7 +142,7 @@ def _chunks(table: Floats) -> Iterator[tuple[NDArray[np.uint64], Floats]]:
 def _record(path: Path, tell: Callable[[float], None]) -> None:
     requests = make_requests()
     expected = score_exactly(make_network(), make_table(), requests)
+    ts_s = np.arange(len(requests["user_ids"]))
+    arrays: dict[str, Array] = {"ts_s": ts_s, "expected_score": expected, **requests}
     with written_whole(path) as incoming:
-        np.savez(
-            incoming, ts_s=np.arange(len(requests["user_ids"])), expected_score=expected, **requests
-        )
+        np.savez(incoming, allow_pickle=False, **arrays)

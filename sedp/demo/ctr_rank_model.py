@@ -1,13 +1,14 @@
-"""The ctr-rank network: 429 inputs, two hidden layers, one score; as ONNX in two forms of one model.
+"""The ctr-rank network: 429 inputs, two hidden layers, one score; as ONNX in two forms.
 
-A row of inputs is `[dense 13 | user 10 × 16 | item 16 × 16]`. In the *plain* form it comes whole, so
-the user's 160 inputs are multiplied once a candidate. The first layer is linear, hence a sum of
+A row of inputs is `[dense 13 | user 10 × 16 | item 16 × 16]`. In the *plain* form it comes whole,
+so the user's 160 inputs are multiplied once a candidate. The first layer is linear, hence a sum of
 three products; the *split* form computes the user's once a request and adds it to each of its
 candidates, which is exact and saves a third of the arithmetic.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ class Network:
 
 def draw_network(dice: np.random.Generator) -> Network:
     """He's initialisation: signals keep their size from layer to layer."""
-    sizes = list(zip(WIDTHS[:-1], WIDTHS[1:], strict=True))
+    sizes = list(itertools.pairwise(WIDTHS))
     return Network(
         tuple(
             (dice.standard_normal(size) * np.sqrt(2 / size[0])).astype(np.float32) for size in sizes

@@ -42,5 +42,7 @@ def _draw_ids(dice: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.i
 @functools.cache
 def _zipf_shares() -> NDArray[np.float64]:
     """float64[IDS_A_SLOT]: share of the draws that fall on rank `i + 1` or a hotter one."""
-    shares = np.cumsum(np.arange(1, IDS_A_SLOT + 1, dtype=np.float64) ** -ZIPF_EXPONENT)
-    return shares / shares[-1]
+    ranks = np.arange(1, IDS_A_SLOT + 1, dtype=np.float64)
+    shares: NDArray[np.float64] = np.cumsum(ranks**-ZIPF_EXPONENT)
+    shares /= shares[-1]
+    return shares

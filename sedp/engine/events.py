@@ -32,12 +32,17 @@ class Stimulus(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Arrived(Stimulus, frozen=True):
-    """A caller asks: `rows` item rows (≥ 1) for `pipeline`, wanted before `deadline_ns`."""
+    """A caller asks: `rows` item rows (≥ 1) for `pipeline`, wanted before `deadline_ns`.
+
+    With `more` set the next stimulus is the arrival of another one that came at the same time:
+    no batch is started before they are all in, so that they can share one.
+    """
 
     event: int
     pipeline: int
     rows: int
     deadline_ns: int = NEVER_NS
+    more: bool = False
 
 
 class Cancelled(Stimulus, frozen=True):

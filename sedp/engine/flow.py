@@ -46,20 +46,30 @@ class Flow:
         self.runs: dict[int, Run] = {}
         self._next_batch = 0
         self._sweep_ns = NEVER_NS
+        self._entered: dict[StageState, None] = {}  # first stages to be dispatched, in order
+        self._deadline_ns = NEVER_NS  # the earliest of what has entered
 
-    def enter(self, event: Event, now_ns: int, out: Commands) -> None:
-        """Put an admitted event into its pipeline's first queues."""
+    def enter(self, event: Event, now_ns: int) -> None:
+        """Put an admitted event into its pipeline's first queues; `begin` starts the stages."""
         pipeline = self.pipelines[event.pipeline]
         self.events[event.id] = event
         pipeline.in_flight += 1
         for stage in pipeline.entries:
             event.queued |= stage.bit
             stage.queue.push((event,), event.rows, now_ns)
-        for stage in pipeline.entries:
+            self._entered[stage] = None
+        if event.deadline_ns < self._deadline_ns:
+            self._deadline_ns = event.deadline_ns
+
+    def begin(self, now_ns: int, out: Commands) -> None:
+        """Dispatch the first stages of all that has entered, and mind its deadlines."""
+        stages, self._entered = self._entered, {}
+        for stage in stages:
             self.dispatch(stage, now_ns, out)
-        if event.deadline_ns < self._sweep_ns:
-            self._sweep_ns = event.deadline_ns
+        if self._deadline_ns < self._sweep_ns:
+            self._sweep_ns = self._deadline_ns
             out.append(SetTimer(DEADLINE_TIMER, self._sweep_ns))
+        self._deadline_ns = NEVER_NS
 
     def dispatch(self, stage: StageState, now_ns: int, out: Commands) -> None:
         """Start as many batches as slots, due times and room behind allow."""

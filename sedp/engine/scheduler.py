@@ -6,10 +6,10 @@ that fails is run again event by event, so only the guilty one fails. Deadlines 
 ways: on dequeue, when the time left is less than the stages ahead need at best; and by a sweep, so
 that a hung stage cannot keep a caller waiting. Every arrived event ends in exactly one `Finish`.
 
-The driver owes the core two things: `now_ns` never falls from one call to the next, and every
+The driver owes the core three things: `now_ns` never falls from one call to the next; every
 `RunBatch` is followed by one `BatchFinished`, every `SetTimer` by a `TimerFired` not before its
-time. Prior art: SEDA (Welsh 2001) for stages and admission, dask's worker state machine and h11
-for the shape of the core.
+time; and an `Arrived` that says `more` at once by another one. Prior art: SEDA (Welsh 2001) for
+stages and admission, dask's worker state machine and h11 for the shape of the core.
 """
 
 from __future__ import annotations
@@ -75,19 +75,21 @@ class Scheduler:
     def _arrived(self, now_ns: int, arrived: Arrived, out: Commands) -> None:
         pipeline = self._flow.pipelines[arrived.pipeline]
         reason = refusal(pipeline, arrived.rows, self._draining)
-        if reason is not None:
+        if reason is None:
+            event = Event(
+                arrived.event,
+                arrived.pipeline,
+                arrived.rows,
+                arrived.deadline_ns,
+                now_ns,
+                len(pipeline.stages),
+            )
+            self._flow.enter(event, now_ns)
+        else:
             pipeline.outcomes[reason] += 1
             out.append(Finish((arrived.event,), reason))
-            return
-        event = Event(
-            arrived.event,
-            arrived.pipeline,
-            arrived.rows,
-            arrived.deadline_ns,
-            now_ns,
-            len(pipeline.stages),
-        )
-        self._flow.enter(event, now_ns, out)
+        if not arrived.more:
+            self._flow.begin(now_ns, out)
 
     def _batch_finished(self, now_ns: int, finished: BatchFinished, out: Commands) -> None:
         run = self._flow.runs.pop(finished.batch)

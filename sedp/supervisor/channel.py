@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,6 +21,8 @@ from sedp.supervisor.messages import Answer, Done, Failed, Frame, Question
 FRAME_BYTES_MAX = 64 << 20  # statistics of 64 pipelines of 64 stages take a quarter of it
 PENDING_MAX = 1024  # questions of the other side that are being answered
 LENGTH_BYTES = 4
+
+log = logging.getLogger(__name__)
 
 Answering = Callable[[Question], Awaitable[object]]
 
@@ -84,6 +87,8 @@ class Channel:
                 self._receive(await self._read())
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
+        except msgspec.MsgspecError as err:
+            log.error("the other process sends what is no message: %s", err)
         finally:
             self.close()
 

@@ -26,15 +26,13 @@ class Begin(Message, frozen=True):
     Args:
         path: of the config file, absolute.
         config: what is to be served, as the file was when the supervisor last read it.
-        workers: how many share cores and memory budgets.
-        follow: another process writes the store.
+        workers: how many share cores and memory budgets; none of them writes the store.
         unloaded: pipelines that are not to be served.
     """
 
     path: str
     config: bytes
     workers: int
-    follow: bool
     unloaded: tuple[str, ...] = ()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from sedp.config.addresses import Address
 from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.exposure import find_exposures
 from sedp.config.loading import load
-from sedp.config.security_settings import AuthSettings, TlsSettings
+from sedp.config.security_settings import AuthSettings, TenantSettings, TlsSettings
 from sedp.errors import ConfigError
 from tests.config.good import change
 
@@ -36,18 +37,19 @@ OUTSIDE = Address("0.0.0.0", 8000)
 def test_others_reach_it_only_with_tls_and_proof_of_who_calls(
     key: str, auth: AuthSettings | None, tls: TlsSettings | None, mend: str | None
 ) -> None:
-    settings = {"listen": Address("127.0.0.1", 1), "admin": Address("127.0.0.1", 2), key: OUTSIDE}
+    here = {"listen": Address("127.0.0.1", 1), "admin": Address("127.0.0.1", 2)}
+    settings: dict[str, Any] = {**here, key: OUTSIDE}
     found = list(find_exposures(DaemonSettings(**settings, auth=auth, tls=tls)))
     if mend is None:
         assert found == []
     else:
         [(place, message)] = found
         assert place == (key,)
-        assert f"other machines; {mend}, or write unix:/run/sedp/{key}.sock" in message
+        assert f"other machines; {mend}, or write " in message
 
 
 def test_local_sockets_need_nothing() -> None:
-    local = [Address("localhost", 1), Address("::1", 2), Address(path="/run/a.sock")]
+    local = [Address(path="/run/a.sock"), Address("localhost", 1), Address("::1", 2)]
     listen, admin, grpc = local
     assert list(find_exposures(DaemonSettings(listen=listen, admin=admin, grpc=grpc))) == []
 
@@ -61,6 +63,19 @@ def test_two_listeners_cannot_have_one_address() -> None:
     )
     [(place, message)] = find_exposures(DaemonSettings(grpc=Address("127.0.0.1", 8001)))
     assert (place, message[:34]) == (("grpc",), "port 8001 is that of daemon.admin;")
+
+
+def test_grpc_takes_no_unix_socket() -> None:
+    [(place, message)] = find_exposures(DaemonSettings(grpc=Address(path="/run/a.sock")))
+    assert place == ("grpc",)
+    assert "write 127.0.0.1:8002" in message
+
+
+def test_quotas_need_to_know_who_calls() -> None:
+    tenants = {"acme": TenantSettings()}
+    assert list(find_exposures(DaemonSettings(tenants=tenants, auth=AUTH))) == []
+    [(place, _)] = find_exposures(DaemonSettings(tenants=tenants, tls=MUTUAL_TLS))
+    assert place == ("tenants",)
 
 
 def test_refusal_names_file_and_line(write: Callable[[str], Path]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import aiohttp
 import numpy as np
 
-from sedp.daemon.server import Daemon
+from sedp.daemon.daemon import Daemon
 from sedp.engine.events import Outcome
 
 from . import wire

@@ -14,14 +14,16 @@ from sedp.columns import TensorSpec
 from sedp.config.addresses import Address
 from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.loading import Config
-from sedp.daemon.server import Daemon
+from sedp.daemon.daemon import Daemon
 from sedp.engine.graph import StagePlan
 from sedp.pipeline import Pipeline, StageUse, compile_pipeline
 from sedp.stage import Stage
 
+from .config_file import ConfigFile, Operator
 from .user_stages import Double, Fail, Gate, Sloppy, Textual
 
 StartDaemon = Callable[..., Awaitable[Daemon]]
+StartFrom = Callable[[ConfigFile], Awaitable[Operator]]
 
 
 @pytest.fixture
@@ -36,13 +38,31 @@ async def start_daemon(gate: Gate, tmp_path: Path) -> AsyncIterator[StartDaemon]
 
         async def start(**settings: Any) -> Daemon:
             here = Address("127.0.0.1", 0)
-            chosen = DaemonSettings(listen=here, admin=here, **settings)
+            chosen = DaemonSettings(listen=here, admin=here, workers=1, **settings)
             daemon = await Daemon.start(Config(tmp_path / "c.yaml", chosen, None, pipelines(gate)))
             stack.push_async_callback(daemon.stop)
             return daemon
 
         yield start
         gate.open_wide()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ConfigFile:
+    return ConfigFile(tmp_path)
+
+
+@pytest.fixture
+async def start_from(http: aiohttp.ClientSession) -> AsyncIterator[StartFrom]:
+    """Start a daemon from a config file."""
+    async with AsyncExitStack() as stack:
+
+        async def start(config: ConfigFile) -> Operator:
+            daemon = await Daemon.start(config.load())
+            stack.push_async_callback(daemon.stop)
+            return Operator(http, daemon)
+
+        yield start
 
 
 @pytest.fixture

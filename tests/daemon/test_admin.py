@@ -15,8 +15,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
+from sedp.daemon.daemon import Daemon
 from sedp.daemon.metrics import ROWS, _histogram, registry
-from sedp.daemon.server import Daemon
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.daemon.status import StatusWriter
 from sedp.engine.histogram import Histogram
@@ -71,7 +71,7 @@ async def test_metrics_parse_and_count(
     assert samples["sedp_stage_batch_rows_bucket", "3.0", "double", "s"] == 3
     assert samples[("sedp_ready",)] == 1
     names = {family.name for family in families}
-    assert all(name.startswith(("sedp_", "process_")) for name in names)
+    assert all(name.startswith(("sedp_", "process_", "nv_inference_")) for name in names)
 
 
 async def test_status_has_recent_quantiles_and_limits(
@@ -110,7 +110,9 @@ async def test_the_page_needs_nothing_but_itself(used: Daemon, http: aiohttp.Cli
 async def test_admin_paths_are_not_on_the_data_plane_nor_the_reverse(
     used: Daemon, http: aiohttp.ClientSession
 ) -> None:
-    for address, path in ((used.data_address, "/status.json"), (used.admin_address, "/v2")):
+    data, admin = used.data_address, used.admin_address
+    infer = "/v2/models/double/infer"
+    for address, path in ((data, "/status.json"), (data, "/admin/reload"), (admin, infer)):
         async with http.get(f"http://{address}{path}") as response:
             assert response.status == 404
             assert "there is nothing at" in (await response.json())["error"]

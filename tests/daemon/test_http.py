@@ -48,7 +48,11 @@ async def test_server_metadata_is_at_both_paths(
         async with http.get(url(daemon, path)) as response:
             metadata = await response.json()
             assert metadata["name"] == "sedp"
-            assert metadata["extensions"] == ["binary_tensor_data"]
+            assert metadata["extensions"] == [
+                "binary_tensor_data",
+                "statistics",
+                "model_configuration",
+            ]
 
 
 @pytest.mark.parametrize("binary_in", [False, True])
@@ -75,7 +79,9 @@ async def test_infer_in_every_form(
     [
         ("POST", "/v2/models/dubble/infer", 404, "did you mean 'double'"),
         ("POST", "/v2/models/double/versions/9/infer", 404, "has no version '9'; it has '1'"),
-        ("GET", "/v2/models/double/config", 404, "nothing at that path"),
+        ("GET", "/v2/models/double/labels", 404, "nothing at that path"),
+        ("GET", "/v2/models/dubble/stats", 404, "did you mean 'double'"),
+        ("POST", "/v2/repository/models/double/unload", 404, "nothing at"),
         ("GET", "/v1/models", 404, "GET /v2 answers"),
         ("GET", "/metrics", 404, "nothing at '/metrics'"),
         ("GET", "/v2/models/double/infer", 405, "use POST"),

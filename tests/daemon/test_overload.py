@@ -191,7 +191,7 @@ async def test_a_stage_is_not_closed_while_it_runs_for_a_caller_who_left(
 
 async def test_a_caller_who_never_reads_is_cut_off(start_daemon: StartDaemon) -> None:
     """An answer of 4 MB fits no socket buffer, so its connection stalls."""
-    daemon = await start_daemon(body_timeout_ns=300_000_000)
+    daemon = await start_daemon(write_timeout_ns=300_000_000)
     long = np.array([b"a" * 4_000_000], object)
     body, length = wire.request(
         {"t": ("BYTES", long), "u": ("BYTES", np.array([b"b"], object))},

@@ -22,7 +22,7 @@ from .calls import GOOD
 
 CONFIG = """\
 api_version: sedp/v1
-daemon: {{listen: 127.0.0.1:0, admin: 127.0.0.1:{admin}, drain: {drain}}}
+daemon: {{listen: 127.0.0.1:0, admin: 127.0.0.1:{admin}, workers: 1, drain: {drain}}}
 pipelines:
   double:
     inputs: {{x: "FP32[n]"}}
@@ -57,6 +57,9 @@ class Gate(Double):
     def open(self, resources):
         self.folder = resources.base_path
 
+    def examples(self, inputs):
+        return ()
+
     def process(self, batch):
         (self.folder / "entered").touch()
         while not (self.folder / "go").exists():
@@ -86,6 +89,13 @@ class Served:
             line = self.process.stdout.readline()
             assert line, self.process.communicate()[1]
             self.banner += line
+
+    def read_error(self, words: str) -> None:
+        assert self.process.stderr is not None
+        line = "x"
+        while words not in line:
+            assert line, words
+            line = self.process.stderr.readline()
 
     def get(self, path: str) -> int:
         return urllib3.request("GET", f"{self._base}{path}", retries=False).status
@@ -189,6 +199,26 @@ def test_a_stage_that_never_ends_cannot_hold_up_the_end(start: Start, tmp_path: 
         assert inside.exception() is not None
     assert code == 1
     assert "1 events were cut off after 0.05 s; raise daemon.drain" in errors
+
+
+def test_sighup_reloads_the_config_and_keeps_the_old_one_when_it_is_faulty(
+    start: Start, tmp_path: Path
+) -> None:
+    served = start("Double")
+    served.read_banner()
+    config = tmp_path / "c.yaml"
+    good = config.read_text()
+    config.write_text(good.replace("  double:", "  twice:").replace("deadline", "deadlin"))
+    served.process.send_signal(signal.SIGHUP)
+    served.read_error("unknown key; did you mean 'deadline'?")
+    assert served.get("/v2/models/double") == 200
+    config.write_text(good.replace("  double:", "  twice:"))
+    served.process.send_signal(signal.SIGHUP)
+    served.read_error("reload: pipelines.twice: added")
+    assert served.get("/v2/models/double") == 404
+    assert served.get("/v2/models/twice") == 200
+    served.process.send_signal(signal.SIGTERM)
+    assert served.finish()[0] == 0
 
 
 def test_a_port_in_use_is_named_with_its_key(start: Start) -> None:

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from sedp.cli.main import group
 from sedp.config.loading import load
 from sedp.config.settings import MissSettings, StoreSettings, TableSettings
+from sedp.daemon.daemon import Daemon
 from sedp.daemon.parameter_store import open_store
-from sedp.daemon.server import Daemon
 from sedp.errors import ConfigError, StoreError
 from sedp.storage.access_log import load_sample
 from sedp.storage.rocksdb_database import RocksDatabase
@@ -29,7 +29,7 @@ from .calls import infer_url
 
 CONFIG = """\
 api_version: sedp/v1
-daemon: {{listen: 127.0.0.1:0, admin: 127.0.0.1:0}}
+daemon: {{listen: 127.0.0.1:0, admin: 127.0.0.1:0, workers: 1}}
 store: {{path: store, {store}}}
 pipelines:
   fetch:

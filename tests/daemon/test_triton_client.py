@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sedp.columns import Array
-from sedp.daemon.server import Daemon
+from sedp.daemon.daemon import Daemon
 
 from .conftest import StartDaemon
 
@@ -22,6 +22,28 @@ with warnings.catch_warnings():
     from tritonclient.utils import InferenceServerException
 
 VALUES = np.array([0.5, -1.25, 3e8], np.float32)
+
+
+def run_repository(data: str, admin: str) -> Iterator[object]:
+    """The calls of an operator, on the admin plane, and what the data plane makes of them."""
+    with triton.InferenceServerClient(admin) as client, triton.InferenceServerClient(data) as user:
+        yield client.is_server_live() and client.is_server_ready()
+        yield "model_repository" in client.get_server_metadata()["extensions"]
+        yield {entry["state"] for entry in client.get_model_repository_index()} == {"READY"}
+        client.unload_model("double")
+        yield not user.is_model_ready("double")
+        client.load_model("double")
+        yield user.is_model_ready("double")
+        with pytest.raises(InferenceServerException, match="did you mean 'double'"):
+            client.load_model("dubble")
+        with pytest.raises(InferenceServerException, match="change the config file"):
+            client.load_model("double", config="{}")
+        inputs = [tensor(triton.InferInput, "x", "FP32", VALUES, True)]
+        user.infer("double", inputs)
+        [stats] = user.get_inference_statistics("double")["model_stats"]
+        yield stats["inference_stats"]["success"]["count"] == 1
+        yield len(user.get_inference_statistics()["model_stats"]) == 5
+        yield user.get_model_config("double")["input"][0]["data_type"] == "TYPE_FP32"
 
 
 def tensor(kind: Any, name: str, datatype: str, array: Array, binary: bool) -> Any:
@@ -101,3 +123,11 @@ async def test_the_asyncio_client_works_unmodified(start_daemon: StartDaemon) ->
             assert result.as_numpy("y").tolist() == (VALUES * 2).tolist()
         with pytest.raises(InferenceServerException, match="did you mean"):
             await client.infer("dubble", inputs)
+
+
+async def test_the_repository_is_run_from_the_admin_plane(start_daemon: StartDaemon) -> None:
+    daemon = await start_daemon()
+    addresses = daemon.data_address, daemon.admin_address
+    results = await asyncio.to_thread(lambda: list(run_repository(*addresses)))
+    assert len(results) > 7
+    assert all(results)

@@ -51,6 +51,26 @@ def diamond() -> Scheduler:
     return Scheduler(Graph((PipelineNode("p", (0, 1, 2, 3)),), stages))
 
 
+def test_events_that_arrive_together_share_a_batch() -> None:
+    core = chain(NOW)
+    assert core.handle(5, Arrived(1, 0, 1, 900, more=True)) == []
+    assert core.handle(5, Arrived(2, 0, 2, 800, more=True)) == []
+    assert core.handle(5, Arrived(3, 0, 3, 850)) == [
+        RunBatch(0, 0, (1, 2, 3)),
+        SetTimer(DEADLINE_TIMER, 800),
+    ]
+
+
+def test_a_refusal_among_them_does_not_hold_the_others_up() -> None:
+    core = chain(NOW, in_flight_max=2)
+    core.handle(5, Arrived(1, 0, 1, more=True))
+    core.handle(5, Arrived(2, 0, 1, more=True))
+    assert core.handle(5, Arrived(3, 0, 1)) == [
+        Finish((3,), Outcome.QUEUE_FULL),
+        RunBatch(0, 0, (1, 2)),
+    ]
+
+
 def test_an_event_runs_through_all_stages_and_is_answered() -> None:
     core = chain(NOW, NOW)
     assert core.handle(0, Arrived(7, 0, 1)) == [RunBatch(0, 0, (7,))]

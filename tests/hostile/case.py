@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from tests.hostile.connection import Response
+from tests.hostile.responses import Response
 from tests.hostile.served import ROOT
 
 PLANNED = frozenset({503, 504, 507})  # 5xx that say: not now
@@ -71,8 +71,8 @@ class Report:
             sent = "" if case is None else f" [{case.kind}] {case.sent[:SENT_SHOWN_BYTES]!r}"
             self.findings.append(f"{what}: {detail}{sent}")
 
-    def judge(self, case: Case, response: Response) -> None:
-        """Look at one response."""
+    def judge(self, case: Case, response: Response, *, to_head: bool = False) -> None:
+        """Look at one response; that to HEAD has no body."""
         self.statuses[response.status] += 1
         self.kinds[case.kind, response.status] += 1
         if response.status >= 500 and response.status not in PLANNED:
@@ -80,7 +80,7 @@ class Report:
         if response.status >= 400:
             if leak := leaked(response, case.sent):
                 self.find("leak", case, leak)
-            if fault := error_fault(response):
+            if not to_head and (fault := error_fault(response)):
                 self.find("error body", case, fault)
             if case.must is Must.ACCEPT:
                 self.find("refused", case, response)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Brittle(Double):
 class Same(Stage):
     """Each column as it came, under its name with a 2 behind it."""
 
-    wanted: Mapping[str, ColumnSpec]
+    wanted: ClassVar[Mapping[str, ColumnSpec]]
 
     @property
     def requires(self) -> Mapping[str, ColumnSpec | None]:
@@ -70,7 +71,7 @@ class Same(Stage):
 class SameNumbers(Same):
     """Numbers of several types."""
 
-    wanted = {
+    wanted: ClassVar = {
         "flag": ColumnSpec("BOOL", Level.ITEM),
         "key": ColumnSpec("INT64", Level.ITEM),
         "pair": ColumnSpec("FP64", Level.ITEM, (2,)),
@@ -81,7 +82,7 @@ class SameNumbers(Same):
 class SameStrings(Same):
     """Byte strings."""
 
-    wanted = {
+    wanted: ClassVar = {
         "t": ColumnSpec("BYTES", Level.ITEM),
         "u": ColumnSpec("BYTES", Level.REQUEST),
     }
@@ -90,4 +91,4 @@ class SameStrings(Same):
 class SameHalves(Same):
     """A type without a JSON form."""
 
-    wanted = {"h": ColumnSpec("FP16", Level.ITEM, (4,))}
+    wanted: ClassVar = {"h": ColumnSpec("FP16", Level.ITEM, (4,))}

@@ -111,18 +111,21 @@ def serve(folder: Path, *, brittle: bool = False, **settings: Any) -> Iterator[S
     config = folder / "hostile.yaml"
     more = "".join(f", {key}: {value}" for key, value in settings.items())
     config.write_text(CONFIG.format(daemon=more) + PLANTED * brittle)
-    opened = folder / "opened.log"
-    with running([sys.executable, "-m", "sedp", "serve", str(config)], folder, opened) as process:
-        data = _address(process, r"inference +http://([^:/]+):(\d+)", folder)
-        admin = _address(process, r"metrics +http://([^:/]+):(\d+)", folder)
-        yield Served(process, data, admin, folder, opened)
+    with _run([sys.executable, "-m", "sedp", "serve", str(config)], folder) as served:
+        yield served
 
 
 @contextmanager
-def running(
-    command: list[str], folder: Path, opened: Path
-) -> Iterator[subprocess.Popen[str]]:
+def serve_naively(folder: Path) -> Iterator[Served]:
+    """Serve with every fault there is, for the controls."""
+    with _run([sys.executable, str(HERE / "naive_server.py")], folder) as served:
+        yield served
+
+
+@contextmanager
+def _run(command: list[str], folder: Path) -> Iterator[Served]:
     """A Python process under audit, killed in the end."""
+    opened = folder / "opened.log"
     paths = [str(HERE / "audit"), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -133,7 +136,9 @@ def running(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         )
     try:
-        yield process
+        data = _address(process, r"inference +http://([^:/]+):(\d+)", folder)
+        admin = _address(process, r"metrics +http://([^:/]+):(\d+)", folder)
+        yield Served(process, data, admin, folder, opened)
     finally:
         process.kill()
         process.communicate()

@@ -14,4 +14,3 @@ def test_broken_json_is_refused_and_hurts_nobody(served: Served) -> None:
     report = attack(served, cases(dice("JSON"), COUNT), COUNT)
     assert report.cases == COUNT
     assert not report.findings, report
-    print(report)

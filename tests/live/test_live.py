@@ -6,61 +6,18 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Mapping
 
 import numpy as np
 import pytest
 import uvloop
 
-from sedp.columns import Array, Batch, ColumnSpec, Level, TensorSpec
+from sedp.columns import Batch
 from sedp.engine.events import Outcome
-from sedp.engine.graph import StagePlan
 from sedp.errors import StageError
 from sedp.live import Engine, Unanswered
-from sedp.pipeline import Pipeline, StageUse, compile_pipeline
-from sedp.stage import Params, Stage
+from sedp.pipeline import StageUse, compile_pipeline
 from tests.engine.random_dag import random_pipeline, random_request, sequential_answer
-
-FP32N = TensorSpec.parse("FP32[n]")
-
-
-class Double(Stage):
-    """`y = 2 x`, held up by `gate` and spoilt by `spoil` where a test wants that."""
-
-    gate: threading.Event | None = None
-    result_dtype: type = np.float32
-
-    def __init__(self) -> None:
-        super().__init__(Params())
-        self.batches: list[int] = []
-        self.threads: set[str] = set()
-
-    @property
-    def requires(self) -> Mapping[str, ColumnSpec | None]:
-        return {"x": ColumnSpec("FP32", Level.ITEM)}
-
-    def provides(self, inputs: Mapping[str, ColumnSpec]) -> Mapping[str, ColumnSpec]:
-        return {"y": ColumnSpec("FP32", Level.ITEM)}
-
-    def process(self, batch: Batch) -> Mapping[str, Array]:
-        self.batches.append(batch.event_count)
-        self.threads.add(threading.current_thread().name)
-        if self.gate is not None:
-            assert self.gate.wait(10)
-        if (batch["x"] < 0).any():
-            raise ValueError("negative")
-        return {"y": (batch["x"] * 2).astype(self.result_dtype)}
-
-
-def one_stage(stage: Stage, executor: str = "auto", in_flight_max: int = 100) -> Pipeline:
-    use = StageUse(stage, StagePlan(), executor)
-    return compile_pipeline(
-        "p", {"x": FP32N}, {"y": FP32N}, {"double": use}, in_flight_max=in_flight_max
-    )
-
-
-def request(*values: float) -> Batch:
-    return Batch({"x": np.array(values, np.float32)}, np.array([0, len(values)]))
+from tests.live.double import FP32N, Double, one_stage, request, turn_twice
 
 
 @pytest.mark.parametrize("executor", ["inline", "thread", "auto"])
@@ -200,8 +157,9 @@ def test_a_caller_that_leaves_takes_its_event_along() -> None:
         stage.gate = threading.Event()
         engine = Engine([one_stage(stage, "thread")])
         first = asyncio.create_task(engine.infer("p", request(1.0)))
+        await turn_twice()  # it has come in, and runs
         second = asyncio.create_task(engine.infer("p", request(2.0)))
-        await asyncio.sleep(0)  # both have arrived; the second waits behind the first
+        await turn_twice()  # waits behind the first
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second

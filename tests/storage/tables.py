@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.storage.ram_tier import RamTier
 from sedp.storage.table import Table
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.tier import Tier
 
 Keys = NDArray[np.uint64]
 
@@ -40,8 +40,8 @@ def look_up(table: Table, keys: Keys) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     return rows, missing
 
 
-def ask(tier: Tier, keys: Keys, row_bytes: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The same of one tier."""
+def ask(tier: RamTier, keys: Keys, row_bytes: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The same of the RAM tier alone."""
     rows = np.full((len(keys), row_bytes), 77, dtype=np.uint8)
     missing = np.arange(len(keys)) % 2 == 0
     count = tier.get_many(keys, rows, missing)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import lmdb
 import numpy as np
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage.lmdb_database import LmdbDatabase
 from sedp.storage.rocksdb_database import RocksDatabase
 from sedp.storage.store import ParameterStore
+from tests.storage.full_lmdb import let_lmdb_be_full
 from tests.storage.updated import KEYS, NEW, SPEC, check, fill, rows_of
 
 
@@ -47,30 +43,12 @@ def test_truth_that_refuses_leaves_every_tier_as_it_was(
     check(any_store, KEYS[:5], 3)
 
 
-class FullWarmTier:
-    """Lets LMDB write, and then fail to commit."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        updating = LmdbDatabase.updating
-
-        @contextmanager
-        def fail(database: LmdbDatabase) -> Iterator[Any]:
-            try:
-                with updating(database) as writer:
-                    yield writer
-                    raise lmdb.DiskError("no space")
-            except lmdb.Error as err:
-                raise StoreError(str(err)) from err
-
-        patch.setattr(LmdbDatabase, "updating", fail)
-
-
 def test_warm_tier_that_cannot_commit_is_not_asked_until_it_has_caught_up(
     any_store: ParameterStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     check(any_store, KEYS[:0], 0)
     with monkeypatch.context() as patch:
-        FullWarmTier(patch)
+        let_lmdb_be_full(patch)
         any_store.update("user", KEYS[:5], rows_of(KEYS[:5], 2))
         assert "LMDB is behind" in caplog.text
         check(any_store, KEYS[:5], 2)
@@ -88,7 +66,7 @@ def test_writer_killed_while_the_warm_tier_is_behind_does_not_serve_old_rows(
     with ParameterStore.open(tmp_path, ram_bytes=0, create=True) as store:
         fill(store)
         with monkeypatch.context() as patch:
-            FullWarmTier(patch)
+            let_lmdb_be_full(patch)
             store.update("user", KEYS[:5], rows_of(KEYS[:5], 2), id="a")
     with ParameterStore.open(tmp_path, ram_bytes=0) as store:
         check(store, KEYS[:5], 2)
@@ -102,7 +80,7 @@ def test_table_gone_while_the_warm_tier_was_behind_stops_no_update(
 ) -> None:
     fill(store)
     with monkeypatch.context() as patch:
-        FullWarmTier(patch)
+        let_lmdb_be_full(patch)
         store.update("user", KEYS[:5], rows_of(KEYS[:5], 2))
     for _ in range(2):
         fill(store)
@@ -132,7 +110,7 @@ def test_version_published_while_lmdb_cannot_commit_is_current_and_gets_the_upda
 ) -> None:
     fill(store)
     with monkeypatch.context() as patch:
-        FullWarmTier(patch)
+        let_lmdb_be_full(patch)
         assert store.import_table(SPEC, [(KEYS, rows_of(KEYS, 1))]).version == 2
         assert store.table("user").spec.version == 2
     store.update("user", KEYS[:5], rows_of(KEYS[:5], 2))

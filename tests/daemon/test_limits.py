@@ -1,0 +1,313 @@
+"""What a connection may cost: each limit one below, at, and one above, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import uvloop
+
+from sedp.daemon import body as body_module
+from sedp.daemon import connection as connection_module
+from sedp.daemon.body import CHUNKS_MAX
+from sedp.daemon.connection import Connection
+from sedp.daemon.limits import (
+    FIELD_BYTES_MAX,
+    FIELDS_MAX,
+    HEAD_BYTES_MAX,
+    REQUESTS_MAX,
+)
+
+from .calls import until
+from .door import LARGE, Client, OpenDoor, chunked, doors, post
+
+
+@pytest.fixture
+async def open_door() -> AsyncIterator[OpenDoor]:
+    async with doors() as make:
+        yield make
+
+
+# Time
+
+
+@pytest.mark.parametrize(("over_s", "status"), [(-0.001, 200), (0.0, 200), (0.001, 408)])
+async def test_a_head_may_take_its_time_and_no_more(
+    open_door: OpenDoor, over_s: float, status: int
+) -> None:
+    door = await open_door(head_timeout_s=3600.0, idle_timeout_s=1e6)
+    client = await Client.open(door)
+    client.writer.write(post(0)[:20])
+    await until(lambda: bool(door.listener._open) and door.connection._head_since > 0)
+    door.connection.check(door.connection._head_since + 3600.0 + over_s)
+    client.writer.write(post(0)[20:])
+    assert (await client.read())[0] == status
+    await client.close()
+
+
+async def test_bytes_that_trickle_do_not_begin_a_head_anew(open_door: OpenDoor) -> None:
+    door = await open_door()
+    client = await Client.open(door)
+    client.writer.write(post(0)[:20])
+    await until(lambda: bool(door.listener._open) and door.connection._head_since > 0)
+    since = door.connection._head_since
+    client.writer.write(post(0)[20:30])
+    await until(lambda: door.connection._head_bytes == 30)
+    assert door.connection._head_since == since
+    await client.close()
+
+
+async def test_the_listener_looks_at_its_connections_by_itself(open_door: OpenDoor) -> None:
+    door = await open_door(head_timeout_s=0.1)
+    client = await Client.open(door)
+    assert (await client.ask(post(0)[:20]))[0] == 408
+    assert await client.is_cut()
+    await client.close()
+
+
+@pytest.mark.parametrize(("over_s", "is_open"), [(-0.001, True), (0.0, True), (0.001, False)])
+async def test_an_idle_connection_stays_for_its_time(
+    open_door: OpenDoor, over_s: float, is_open: bool
+) -> None:
+    door = await open_door(idle_timeout_s=3600.0)
+    client = await Client.open(door)
+    assert (await client.ask(post(1) + b"a"))[0] == 200
+    await until(lambda: not door.connection._request_in_progress)
+    door.connection.check(door.connection._idle_since + 3600.0 + over_s)
+    if is_open:
+        assert (await client.ask(post(1) + b"a"))[0] == 200
+    else:
+        assert await client.is_cut()
+    await client.close()
+
+
+async def test_a_connection_at_work_is_not_idle(open_door: OpenDoor) -> None:
+    door = await open_door(idle_timeout_s=3600.0)
+    client = await Client.open(door)
+    client.writer.write(post(1, "/wait") + b"a")
+    await until(lambda: bool(door.listener._open) and door.connection._request_in_progress)
+    door.connection.check(1e9)
+    door.opened.set()
+    assert (await client.read())[0] == 200
+    await client.close()
+
+
+async def test_a_body_that_stalls_is_given_up(open_door: OpenDoor) -> None:
+    door = await open_door(body_timeout_s=0.1, body_rate_min=0)
+    client = await Client.open(door)
+    status, answer = await client.ask(post(2) + b"a")
+    assert status == 408
+    assert b"within 0.1 s; only 1 bytes did" in answer
+    assert b"Connection: close" in answer
+    await client.close()
+
+
+async def test_a_body_must_keep_up_a_rate(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_module, "GRACE_S", 0.05)
+    door = await open_door(body_rate_min=10_000, body_timeout_s=60.0)
+    client = await Client.open(door)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    status, answer = await client.ask(post(2_000) + bytes(1_000))
+    assert status == 408
+    assert b"send 10000 a second" in answer
+    assert loop.time() - started >= 0.149  # the grace, and what 1,000 bytes may take
+    await client.close()
+
+
+@pytest.mark.parametrize(("over_s", "is_open"), [(-0.001, True), (0.0, True), (0.001, False)])
+async def test_an_answer_must_be_read_in_time(
+    open_door: OpenDoor, over_s: float, is_open: bool
+) -> None:
+    door = await open_door(write_timeout_s=3600.0)
+    client = await Client.open(door, limit=1024)
+    client.writer.write(b"GET /much HTTP/1.1\r\nHost: a\r\n\r\n")
+    await until(lambda: door.in_flight.held == LARGE)
+    door.connection.check(door.connection._unread_since + 3600.0 + over_s)
+    if is_open:
+        status, answer = await client.read()
+        assert status == 200
+        assert len(answer) > LARGE
+    else:
+        assert await client.is_cut()
+    await until(lambda: door.in_flight.held == 0)
+    await client.close()
+
+
+async def test_a_caller_who_never_reads_does_not_get_a_second_answer(open_door: OpenDoor) -> None:
+    door = await open_door()
+    client = await Client.open(door, limit=1024)
+    client.writer.write(b"GET /much HTTP/1.1\r\nHost: a\r\n\r\n" * 10)
+    await until(lambda: door.dispatcher.responses[200] == 1)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert door.dispatcher.responses[200] == 1
+    assert door.in_flight.held == LARGE
+    client.writer.transport.abort()
+    await until(lambda: door.in_flight.held == 0)
+
+
+# Numbers
+
+
+async def test_connections_are_bounded(open_door: OpenDoor) -> None:
+    door = await open_door(connections_max=2)
+    clients = [await Client.open(door) for _ in range(3)]
+    for client in clients[:2]:
+        assert (await client.ask(post(0)))[0] == 200
+    status, answer = await clients[2].read()
+    assert status == 503
+    assert b"Retry-After: 1\r\n" in answer
+    assert await clients[2].is_cut()
+    assert door.listener.statistics().connections_refused == 1
+    await clients[0].close()
+    await until(lambda: door.listener.connections == 1)
+    late = await Client.open(door)
+    assert (await late.ask(post(0)))[0] == 200
+    for client in [*clients, late]:
+        await client.close()
+
+
+async def test_connections_of_one_address_are_bounded(open_door: OpenDoor) -> None:
+    door = await open_door(connections_per_peer_max=2)
+    clients = [await Client.open(door) for _ in range(2)]
+    for client in clients:
+        assert (await client.ask(post(0)))[0] == 200
+    third = await Client.open(door)
+    assert (await third.read())[0] == 503
+    other = await Client.open(door, "127.0.0.2")
+    assert (await other.ask(post(0)))[0] == 200
+    for client in [*clients, third, other]:
+        await client.close()
+    await until(lambda: not door.listener.connections)
+    assert not door.listener._by_address
+
+
+@pytest.mark.parametrize(("size", "status"), [(999, 200), (1000, 200), (1001, 503)])
+async def test_bytes_in_flight_are_bounded(open_door: OpenDoor, size: int, status: int) -> None:
+    door = await open_door(in_flight_bytes_max=3000)
+    first = await Client.open(door)
+    first.writer.write(post(2000, "/wait") + bytes(2000))
+    await until(lambda: door.in_flight.held == 2000)
+    second = await Client.open(door)
+    got, answer = await second.ask(post(size) + bytes(size))
+    assert got == status
+    assert (b"Retry-After: " in answer) == (status == 503)
+    door.opened.set()
+    assert (await first.read())[0] == 200
+    assert door.in_flight.held == 0
+    await first.close()
+    await second.close()
+
+
+async def test_bytes_in_flight_are_refused_before_they_are_sent(open_door: OpenDoor) -> None:
+    door = await open_door(in_flight_bytes_max=1000)
+    client = await Client.open(door)
+    status, _ = await client.ask(post(1001, extra="Expect: 100-continue\r\n"))
+    assert status == 503  # and not 100
+    await client.close()
+
+
+async def test_chunks_count_as_bytes_in_flight(open_door: OpenDoor) -> None:
+    door = await open_door(in_flight_bytes_max=1000)
+    client = await Client.open(door)
+    assert (await client.ask(chunked(1000)))[0] == 200
+    assert door.in_flight.held == 0
+    assert (await client.ask(chunked(1001)))[0] == 503
+    await until(lambda: door.in_flight.held == 0)
+    await client.close()
+
+
+@pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 413)])
+async def test_chunks_are_counted(open_door: OpenDoor, over: int, status: int) -> None:
+    door = await open_door()
+    client = await Client.open(door)
+    assert (await client.ask(chunked(CHUNKS_MAX + over)))[0] == status
+    await client.close()
+
+
+@pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 413)])
+async def test_a_body_has_a_size(open_door: OpenDoor, over: int, status: int) -> None:
+    door = await open_door(bytes_max=5000)
+    for request in (post(5000 + over) + bytes(5000 + over), chunked(5000 + over)):
+        client = await Client.open(door)
+        assert (await client.ask(request))[0] == status
+        await client.close()
+
+
+@pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 400)])
+async def test_headers_are_counted(open_door: OpenDoor, over: int, status: int) -> None:
+    door = await open_door()
+    client = await Client.open(door)
+    fields = "a: b\r\n" * (FIELDS_MAX - 2 + over)  # Host and Content-Length are the other two
+    assert (await client.ask(post(0, extra=fields)))[0] == status
+    await client.close()
+
+
+@pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 400)])
+async def test_a_header_has_a_size(open_door: OpenDoor, over: int, status: int) -> None:
+    door = await open_door()
+    client = await Client.open(door)
+    field = f"a: {'b' * (FIELD_BYTES_MAX + over)}\r\n"
+    assert (await client.ask(post(0, extra=field)))[0] == status
+    await client.close()
+
+
+async def test_a_head_in_pieces_has_a_size(open_door: OpenDoor) -> None:
+    door = await open_door()
+    client = await Client.open(door)
+    start = b"POST /echo HTTP/1.1\r\nHost: a\r\n"
+    client.writer.write(start)
+    await until(lambda: bool(door.listener._open) and door.connection._head_bytes == len(start))
+    fields = f"a: {'b' * 4000}\r\n".encode() * 20
+    client.writer.write(fields[: HEAD_BYTES_MAX - len(start)])
+    await until(lambda: door.connection._head_bytes == HEAD_BYTES_MAX)
+    assert (await client.ask(b"b"))[0] == 431
+    assert await client.is_cut()
+    await client.close()
+
+
+@pytest.mark.parametrize("count", [REQUESTS_MAX - 1, REQUESTS_MAX, REQUESTS_MAX + 1, 500])
+async def test_requests_sent_ahead_wait_in_the_socket(open_door: OpenDoor, count: int) -> None:
+    door = await open_door()
+    client = await Client.open(door)
+    client.writer.write(post(1, "/wait") + b"w")
+    await until(lambda: bool(door.listener._open) and door.connection._request_in_progress)
+    bodies = [b"%04d" % number for number in range(count)]
+    client.writer.write(b"".join(post(4) + body for body in bodies))
+    await until(lambda: len(door.connection._messages) == min(count, REQUESTS_MAX))
+    door.opened.set()
+    assert (await client.read())[1].endswith(b"w")
+    for body in bodies:
+        status, answer = await client.read()
+        assert (status, answer[-4:]) == (200, body)
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        functools.partial(test_an_answer_must_be_read_in_time, over_s=0.0, is_open=True),
+        functools.partial(test_an_answer_must_be_read_in_time, over_s=0.001, is_open=False),
+        test_a_caller_who_never_reads_does_not_get_a_second_answer,
+        test_connections_are_bounded,
+        functools.partial(test_requests_sent_ahead_wait_in_the_socket, count=500),
+        functools.partial(test_chunks_are_counted, over=1, status=413),
+    ],
+)
+def test_it_is_so_on_uvloop(fact: Callable[[OpenDoor], Awaitable[None]]) -> None:
+    """Its transports buffer, pause and close in ways of their own."""
+
+    async def check() -> None:
+        async with doors() as make:
+            await fact(make)
+
+    uvloop.run(check())
+
+
+def test_names_of_aiohttp_that_are_used_exist() -> None:
+    assert all(hasattr(Connection, name) for name in connection_module._USED)

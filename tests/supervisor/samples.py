@@ -1,0 +1,70 @@
+"""Statistics of one worker with something in every field, different from worker to worker."""
+
+from __future__ import annotations
+
+import random
+
+from sedp.daemon.statistics import DaemonStatistics, ListenerStatistics, WorkerState
+from sedp.engine.events import Outcome
+from sedp.engine.histogram import Histogram, HistogramSnapshot
+from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageStatistics
+from sedp.storage.miss_policy import MissStatistics
+from sedp.storage.placement import MoveStatistics
+from sedp.storage.statistics import StoreStatistics, TableStatistics
+from sedp.storage.table_spec import TableSpec
+from sedp.storage.tier import TierStatistics
+
+
+def worker_statistics(seed: int, pipelines: tuple[str, ...] = ("a", "b")) -> DaemonStatistics:
+    """Every count is at random, 1..1000."""
+    dice = random.Random(seed)
+
+    def count() -> int:
+        return dice.randint(1, 1000)
+
+    return DaemonStatistics(
+        ready=True,
+        uptime_ns=count(),
+        engine=EngineStatistics(
+            tuple(
+                PipelineStatistics(name, count(), {o: count() for o in Outcome}, _histogram(dice))
+                for name in pipelines
+            ),
+            tuple(_stage(name, dice) for name in pipelines),
+        ),
+        store=_store(dice),
+        listeners={"data": ListenerStatistics(count(), count(), {200: count(), 499: count()})},
+        log_lines_left_out=count(),
+        workers=(WorkerState(count(), "ready", 1.5, 0, 10, number=seed),),
+    )
+
+
+def _histogram(dice: random.Random) -> HistogramSnapshot:
+    histogram = Histogram()
+    for _ in range(20):
+        histogram.record(dice.randint(0, 10**9))
+    return histogram.snapshot()
+
+
+def _stage(pipeline: str, dice: random.Random) -> StageStatistics:
+    counts = [dice.randint(1, 1000) for _ in range(7)]
+    return StageStatistics("s", pipeline, *counts, *(_histogram(dice) for _ in range(3)))
+
+
+def _store(dice: random.Random) -> StoreStatistics:
+    def counts(n: int) -> list[int]:
+        return [dice.randint(1, 1000) for _ in range(n)]
+
+    table = TableStatistics(
+        TableSpec("fm", 4, "float32", version=3),
+        rows=100,
+        lookups=counts(1)[0],
+        defaults=counts(1)[0],
+        tiers=(
+            TierStatistics("ram", *counts(5)),
+            TierStatistics("lmdb", *counts(3), rows=100, bytes=4000),
+        ),
+        resident=True,
+        misses=MissStatistics(*counts(2), hit_ratio=dice.random()),
+    )
+    return StoreStatistics(*counts(2), (table,), MoveStatistics(*counts(6)))
