@@ -168,7 +168,9 @@ def zero_batch(columns: Mapping[str, ColumnSpec], rows: Sequence[int]) -> Batch:
     return Batch(
         {
             name: np.full(
-                (counts[spec.level], *spec.shape), b"" if spec.datatype == "BYTES" else 0, spec.dtype
+                (counts[spec.level], *spec.shape),
+                b"" if spec.datatype == "BYTES" else 0,
+                spec.dtype,
             )
             for name, spec in columns.items()
         },

@@ -152,6 +152,14 @@ class Engine:
                 self._feed(Cancelled(event))
             raise
 
+    def refuse(self, pipeline: str) -> Unanswered | None:
+        """Why an event of a pipeline would be refused now however small it is; counts it so.
+
+        For callers whose bodies are not worth reading then; the stimulus log does not hear of it.
+        """
+        reason = self._scheduler.refuse(self._numbers[pipeline])
+        return None if reason is None else Unanswered(reason, "")
+
     def statistics(self) -> EngineStatistics:
         return self._scheduler.statistics()
 

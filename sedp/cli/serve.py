@@ -64,12 +64,16 @@ def _serve(path: Path, workers: int | None, stimulus_log: Path | None) -> None:
 def _announce(service: Service, workers: int) -> None:
     from sedp.daemon.oip_metadata import example_request
 
-    base = f"http://{service.data_address}"
+    scheme = "https" if service.config.daemon.tls else "http"
+    base = _url(scheme, service.data_address)
+    admin = _url(scheme, service.admin_address)
     served_by = "one process" if workers == 1 else f"{workers} workers"
     click.echo(f"sedp serves {service.config.path} with {served_by}")
     click.echo(f"  inference  {base}/v2")
-    click.echo(f"  status     http://{service.admin_address}/")
-    click.echo(f"  metrics    http://{service.admin_address}/metrics")
+    if service.config.daemon.grpc:
+        click.echo(f"  gRPC       {service.config.daemon.grpc}")
+    click.echo(f"  status     {admin}/")
+    click.echo(f"  metrics    {admin}/metrics")
     click.echo("Try:")
     for pipeline in service.config.pipelines:
         url = f"{base}/v2/models/{pipeline.name}"
@@ -79,6 +83,11 @@ def _announce(service: Service, workers: int) -> None:
         else:
             click.echo(f"  curl -s {url}/infer -d {_quoted(example)}")
     sys.stdout.flush()
+
+
+def _url(scheme: str, address: str) -> str:
+    """Where to point a client; a Unix socket has no URL that all clients understand."""
+    return address if address.startswith("unix:") else f"{scheme}://{address}"
 
 
 def _quoted(text: str) -> str:

@@ -81,7 +81,7 @@ class StoreSettings(Section, frozen=True, kw_only=True):
     # Performance
     ram: Annotated[
         int,
-        byte_count(MIB, TIB, "Bytes for the hottest rows. Raise it when the RAM hit ratio is low."),
+        byte_count(0, TIB, "Bytes for the hottest rows. Raise it when the RAM hit ratio is low."),
     ] = 64 * MIB
     lmdb: Annotated[
         int,

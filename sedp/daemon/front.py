@@ -49,6 +49,7 @@ class Front:
         self._security = security
         self._guard = guard
         self._failures = failures
+        self._in_flight = InFlightBytes(settings.in_flight_bytes_max)
         self._listeners: list[Listener] = []
         self._grpc: GrpcPlane | None = None
 
@@ -83,6 +84,7 @@ class Front:
                 folder=folder,
                 statistics=self._plane.statistics,
                 failures=self._failures,
+                in_flight=self._in_flight,
             )
             await self._grpc.start(spell(doors.grpc) if doors.grpc else str(self._settings.grpc))
         repository.on_change = self._follow
@@ -126,7 +128,7 @@ class Front:
             dispatcher,
             self._failures,
             limits=ConnectionLimits.of(self._settings),
-            in_flight=InFlightBytes(self._settings.in_flight_bytes_max),
+            in_flight=self._in_flight,
             ssl=self._security.tls,
             share=share,
         )
@@ -150,9 +152,9 @@ class Front:
         self._settings, self._security = settings, security
         self._guard.replace(security.rules)
         self._plane.settings = settings
+        self._in_flight.bytes_max = settings.in_flight_bytes_max
         for listener in self._listeners:
             listener.limits = ConnectionLimits.of(settings)
-            listener.in_flight.bytes_max = settings.in_flight_bytes_max
             listener.encrypt(security.tls)
         if self._grpc is not None:
             self._grpc.use_certificates(security.grpc_certificates)
@@ -166,8 +168,10 @@ class Front:
         self.ask_to_leave()
         self._data.stop_accepting()
         deadline_s = time.monotonic() + timeout_s
+        leaving_grpc = asyncio.ensure_future(self.close_grpc(timeout_s))
         while self._data.accepted and time.monotonic() < deadline_s:
             await asyncio.sleep(LEAVE_S)
+        await leaving_grpc
 
     async def idle(self) -> None:
         """Wait until no request over HTTP is inside."""

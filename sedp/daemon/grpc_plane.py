@@ -61,14 +61,14 @@ class GrpcPlane:
     ) -> None:
         self.address = ""
         self._ready = False
-        self._calls_max = settings.connections_max
+        calls_max = settings.connections_max
         self._certificates = Certificates(settings.tls, folder) if settings.tls else None
         asks_callers = self._certificates is not None and self._certificates.asks_callers
         self._border = Border(
             guard,
             failures or FailureLog(log),
             read_s=settings.body_timeout_ns / 1e9,
-            streams_max=max(1, self._calls_max // STREAMS_PART),
+            streams_max=max(1, calls_max // STREAMS_PART),
             peer=certified_peer if asks_callers else lambda _context: NOBODY,
         )
         self._health = Health(repository, lambda: self._ready)
@@ -84,7 +84,7 @@ class GrpcPlane:
         self._server = grpc.aio.server(
             handlers=[_Methods(handlers)],
             options=_options(settings),
-            maximum_concurrent_rpcs=self._calls_max,
+            maximum_concurrent_rpcs=calls_max,
         )
 
     @property

@@ -28,6 +28,7 @@ from sedp.daemon.repository import Repository, Served
 from sedp.daemon.response import Response
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.errors import RequestError
+from sedp.live import Unanswered
 from sedp.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -89,9 +90,10 @@ class DataPlane:
             f"{base}/stats": self._statistics(pipeline.name),
         }
         infer = functools.partial(self._infer, pipeline.name)
+        refuse = functools.partial(self._refuse, pipeline.name)
         return {
             **{path: {"GET": Route(handler, Scope.INFER)} for path, handler in gets.items()},
-            f"{base}/infer": {"POST": Route(infer, Scope.INFER)},
+            f"{base}/infer": {"POST": Route(infer, Scope.INFER, refuse)},
         }
 
     def _missing_below(self, name: str, rest: list[str]) -> str:
@@ -128,6 +130,14 @@ class DataPlane:
             return json_response(200, await self.statistics(name))
 
         return handle
+
+    def _refuse(self, name: str) -> Unanswered | None:
+        """Why no request would be let in now, whatever is in it."""
+        try:
+            served = self._repository.find(name)
+        except RequestError:
+            return None  # said when the request is read
+        return served.engine.refuse(name)
 
     async def _infer(self, name: str, call: Call) -> Response:
         request = call.request

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from sedp.config.daemon_settings import DaemonSettings
@@ -15,7 +15,7 @@ HEAD_BYTES_MAX = 64 << 10  # of one that comes in pieces, and so has to be kept
 READ_BYTES_MAX = 64 << 10  # of a body nobody has read yet; twice that makes the sender wait
 REQUESTS_MAX = 16  # sent ahead of their turn; more wait in the socket
 
-PARSER_LIMITS = {
+PARSER_LIMITS: dict[str, Any] = {  # as aiohttp's parser calls them
     "max_line_size": LINE_BYTES_MAX,
     "max_field_size": FIELD_BYTES_MAX,
     "max_headers": FIELDS_MAX,

@@ -25,6 +25,7 @@ OWN_TIERS = {"ram", "absent"}  # each process has its own; files are the same fo
 
 T = TypeVar("T")
 
+
 def merge(parts: Sequence[DaemonStatistics]) -> DaemonStatistics:
     """One daemon's statistics, ready as soon as one of its workers is.
 

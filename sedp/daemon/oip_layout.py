@@ -8,7 +8,8 @@ ones. Sizes are Python ints and are compared with limits and byte counts before 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 import msgspec
 
@@ -60,6 +61,21 @@ class WantedOutput(msgspec.Struct, frozen=True):
     binary: bool
 
 
+class WantedOutputs(tuple[WantedOutput, ...]):
+    """What one request asks for; requests that ask for the same often share it.
+
+    Args:
+        frames: the answer's JSON around the values, by number of candidates; the writer's.
+    """
+
+    frames: dict[int, tuple[bytes, ...]]
+
+    def __new__(cls, outputs: Iterable[WantedOutput]) -> Self:
+        made = super().__new__(cls, outputs)
+        made.frames = {}
+        return made
+
+
 class Layout(msgspec.Struct, frozen=True):
     """A request without its values.
 
@@ -73,7 +89,7 @@ class Layout(msgspec.Struct, frozen=True):
     id: str | None
     inputs: tuple[PlacedInput, ...]
     rows: int
-    outputs: tuple[WantedOutput, ...]
+    outputs: WantedOutputs
     timeout_ns: int | None
     priority: int
 
@@ -95,7 +111,9 @@ class LayoutReader:
             for name, tensor in pipeline.inputs.items()
         }
         self._all_outputs = {
-            binary: tuple(WantedOutput(name, t, binary) for name, t in pipeline.outputs.items())
+            binary: WantedOutputs(
+                WantedOutput(name, t, binary) for name, t in pipeline.outputs.items()
+            )
             for binary in (False, True)
         }
 
@@ -198,15 +216,13 @@ class LayoutReader:
             )
         return tensor
 
-    def _wanted(
-        self, items: Sequence[OutputTensor] | None, binary: bool
-    ) -> tuple[WantedOutput, ...]:
+    def _wanted(self, items: Sequence[OutputTensor] | None, binary: bool) -> WantedOutputs:
         """What to send back; everything when the caller names nothing."""
         if not items:
             wanted = self._all_outputs[binary]
         else:
             self._check_tensor_count("outputs", len(items))
-            wanted = tuple(self._wanted_output(item, binary) for item in items)
+            wanted = WantedOutputs(self._wanted_output(item, binary) for item in items)
             if len({item.name for item in wanted}) != len(wanted):
                 raise RequestError("outputs: a name is there twice; ask for each output once")
         for item in wanted:

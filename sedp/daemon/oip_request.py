@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from sedp.columns import Array, Batch
-from sedp.daemon.oip_layout import Layout, LayoutReader, WantedOutput
+from sedp.daemon.oip_layout import Layout, LayoutReader, WantedOutputs
 from sedp.daemon.oip_wire import LENGTH_HEADER
 from sedp.daemon.tensors import read_binary, read_json
 from sedp.errors import RequestError
@@ -35,7 +35,7 @@ class InferenceRequest(msgspec.Struct, frozen=True):
 
     id: str | None
     batch: Batch
-    outputs: tuple[WantedOutput, ...]
+    outputs: WantedOutputs
     timeout_ns: int | None = None
     priority: int = 0
 

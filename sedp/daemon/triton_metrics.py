@@ -43,8 +43,8 @@ def triton_metrics(engine: EngineStatistics) -> Iterator[Metric]:
     labels = ("model", "version")
     for name, text in TEXTS.items():
         family = UnknownMetricFamily(f"nv_inference_{name}", text, labels=labels)
-        for pipeline, values in counts.items():
-            family.add_metric((pipeline, VERSION), values[name])
+        for model, values in counts.items():
+            family.add_metric((model, VERSION), values[name])
         yield family
     failures = UnknownMetricFamily(
         "nv_inference_request_failure", "Inferences not answered.", labels=(*labels, "reason")

@@ -65,6 +65,14 @@ class Scheduler:
         self._handlers[type(stimulus)](now_ns, stimulus, commands)
         return commands
 
+    def refuse(self, pipeline: int) -> Outcome | None:
+        """Why an event of a pipeline would be refused now however small it is; counts it so."""
+        state = self._flow.pipelines[pipeline]
+        reason = refusal(state, 1, self._draining)
+        if reason is not None:
+            state.outcomes[reason] += 1
+        return reason
+
     def statistics(self) -> EngineStatistics:
         names = [pipeline.node.name for pipeline in self._flow.pipelines]
         return EngineStatistics(

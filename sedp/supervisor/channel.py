@@ -132,6 +132,7 @@ class Channel:
         except SedpError as err:
             answer = Failed.of(err)
         except Exception as err:
+            log.exception("%s failed", type(question).__name__)
             answer = Failed("SedpError", f"{type(question).__name__} failed: {err!r}")
         if number and not self._writer.is_closing():
             self._send(number, answer)

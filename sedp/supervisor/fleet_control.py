@@ -33,16 +33,24 @@ class FleetControl:
     Args:
         wanted: what they serve when this is made; `follow` is told what they serve from then on.
         writer: of the store; no worker writes.
+        complete: adds this process to the statistics of the workers.
     """
 
     def __init__(
-        self, fleet: Fleet, wanted: Wanted, writer: StoreWriter, follow: Callable[[Wanted], None]
+        self,
+        fleet: Fleet,
+        wanted: Wanted,
+        writer: StoreWriter,
+        *,
+        follow: Callable[[Wanted], None],
+        complete: Callable[[DaemonStatistics], DaemonStatistics],
     ) -> None:
         self.is_stopping = False
         self._fleet = fleet
         self._wanted = wanted
         self._writer = writer
         self._follow = follow
+        self._complete = complete
         self._is_changing = False
         self._gathering: asyncio.Task[DaemonStatistics] | None = None
         self._started_ns = time.monotonic_ns()
@@ -67,12 +75,13 @@ class FleetControl:
 
     async def _gather(self) -> DaemonStatistics:
         parts = await self._fleet.statistics()
-        return replace(
+        gathered = replace(
             merging.known(merging.merge(parts or [NOTHING]), self.pipelines),
             ready=self.ready,
             uptime_ns=time.monotonic_ns() - self._started_ns,
             workers=self._fleet.describe(),
         )
+        return self._complete(gathered)
 
     def _gathered(self, _task: asyncio.Task[DaemonStatistics]) -> None:
         self._gathering = None

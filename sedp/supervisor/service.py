@@ -134,7 +134,7 @@ class _Life:
         gc.freeze()  # what is loaded stays; full collections need not walk it again and again
         self._service = service
         self._announce(service)
-        self._notifier.ready(f"serving on {service.data_address}")
+        self._say_ready(service)
         beating = loop.create_task(self._notifier.beat())
         await self._stopping.wait()
         self._notifier.stopping()
@@ -175,8 +175,15 @@ class _Life:
             for line in await service.reload() or ["nothing has changed"]:
                 log.info("reload: %s", line)
         finally:
-            self._notifier.ready(f"serving on {service.data_address}")
+            self._say_ready(service)
 
     async def _restart(self, service: Service) -> None:
-        await service.restart()
-        log.info("all workers are replaced")
+        self._notifier.status("replacing workers")
+        try:
+            await service.restart()
+            log.info("all workers are replaced")
+        finally:
+            self._say_ready(service)
+
+    def _say_ready(self, service: Service) -> None:
+        self._notifier.ready(f"serving on {service.data_address}")

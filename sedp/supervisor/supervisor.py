@@ -29,7 +29,6 @@ from sedp.daemon.listener import Listener
 from sedp.daemon.parameter_store import open_store
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.daemon.store_writer import StoreWriter
-from sedp.storage.store import ParameterStore
 from sedp.supervisor import messages
 from sedp.supervisor.fleet import Fleet
 from sedp.supervisor.fleet_control import FleetControl
@@ -101,10 +100,7 @@ class Supervisor:
 
     async def statistics(self) -> DaemonStatistics:
         """Of all workers and the admin plane."""
-        statistics = await self._control.statistics()
-        listeners = {**statistics.listeners, "admin": self._admin.statistics()}
-        left_out = statistics.log_lines_left_out + self._log.lines_left_out
-        return replace(statistics, listeners=listeners, log_lines_left_out=left_out)
+        return await self._control.statistics()
 
     async def reload(self) -> list[str]:
         """Read the config file again, and let all workers serve by it, or none.
@@ -148,15 +144,21 @@ class Supervisor:
     async def _open(self, opened: AsyncExitStack, wanted: Wanted) -> None:
         config, settings = wanted.config, wanted.config.daemon
         self._follow(wanted)
-        store = None
+        store, may_write = None, False
         if config.store is not None:
-            store = await asyncio.to_thread(_prepare_store, config.store)
-            if store is not None:
+            # Whole and with all its copies, before many open it.
+            store = await asyncio.to_thread(open_store, _without_ram(config.store))
+            may_write = config.store.mode == "write"
+            if may_write:
                 opened.callback(store.close)
-        writer = StoreWriter(store, may_write=store is not None)
+            else:
+                store.close()  # the workers have theirs
+        writer = StoreWriter(store, may_write)
         await self._fleet.start()
         audit = AuditLog(config.path.parent / settings.audit_log if settings.audit_log else None)
-        self._control = FleetControl(self._fleet, wanted, writer, self._adopt)
+        self._control = FleetControl(
+            self._fleet, wanted, writer, follow=self._adopt, complete=self._complete
+        )
         self._plane = AdminPlane(self._control, audit, settings)
         opened.callback(self._plane.close)
         dispatcher = Dispatcher(self._plane.routes(), self._plane.missing, self._log, self._guard)
@@ -170,6 +172,12 @@ class Supervisor:
             ssl=wanted.security.tls,
         )
         await self._admin.listen()
+
+    def _complete(self, workers: DaemonStatistics) -> DaemonStatistics:
+        """The statistics of the workers, and what is this process's own."""
+        listeners = {**workers.listeners, "admin": self._admin.statistics()}
+        left_out = workers.log_lines_left_out + self._log.lines_left_out
+        return replace(workers, listeners=listeners, log_lines_left_out=left_out)
 
     def _begin(self) -> messages.Begin:
         return self._wanted.begin()
@@ -189,10 +197,6 @@ class Supervisor:
         self._fleet.leave_s = delay_s + 2 * drain_s + MARGIN_S  # connections first, then events
 
 
-def _prepare_store(settings: StoreSettings) -> ParameterStore | None:
-    """See that the store is whole before many open it; the store itself where this one writes."""
-    store = open_store(msgspec.structs.replace(settings, ram=0))
-    if settings.mode == "write":
-        return store
-    store.close()
-    return None
+def _without_ram(settings: StoreSettings) -> StoreSettings:
+    """For a process that writes, or only looks whether all is well, and answers nobody."""
+    return msgspec.structs.replace(settings, ram=0)

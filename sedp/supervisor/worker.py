@@ -38,7 +38,7 @@ from sedp.supervisor.channel import Channel
 from sedp.supervisor.early_log import EarlyLog
 
 BEAT_S = 0.5
-EXIT_S = 5.0  # beyond the drain, before an orphan that hangs is ended by force
+EXIT_S = 2.0  # beyond the drain, before an orphan that hangs is ended by force
 RAM_BYTES_MIN = 1 << 20
 
 log = logging.getLogger(__name__)

@@ -85,6 +85,17 @@ async def test_anything_else_is_parsed(open_door: OpenDoor, data: bytes) -> None
     await client.close()
 
 
+async def test_bytes_that_look_like_a_known_head_within_another_are_parsed(
+    open_door: OpenDoor,
+) -> None:
+    _door, client, _parsed = await refused_once(open_door)
+    unfinished = b"POST /echo HTTP/1.1\r\nHost: a\r\nNote: "
+    status, _ = await client.ask(post(3, "/full", "a: b\r\n") + b"abc" + unfinished)
+    assert status == 503
+    assert (await client.ask(FULL))[0] == 400  # a second Host
+    await client.close()
+
+
 async def test_the_answers_are_those_of_the_requests_sent(open_door: OpenDoor) -> None:
     """However the bytes are cut, each request gets its own answer, in order."""
     for cut in range(1, 2 * len(FULL)):

@@ -9,9 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import uvloop
 
-from sedp.daemon import body as body_module
 from sedp.daemon import connection as connection_module
-from sedp.daemon.body import CHUNKS_MAX
 from sedp.daemon.connection import Connection
 from sedp.daemon.limits import (
     FIELD_BYTES_MAX,
@@ -21,7 +19,7 @@ from sedp.daemon.limits import (
 )
 
 from .calls import until
-from .door import LARGE, Client, OpenDoor, chunked, doors, post
+from .door import LARGE, Client, OpenDoor, doors, post
 
 
 @pytest.fixture
@@ -94,31 +92,6 @@ async def test_a_connection_at_work_is_not_idle(open_door: OpenDoor) -> None:
     await client.close()
 
 
-async def test_a_body_that_stalls_is_given_up(open_door: OpenDoor) -> None:
-    door = await open_door(body_timeout_s=0.1, body_rate_min=0)
-    client = await Client.open(door)
-    status, answer = await client.ask(post(2) + b"a")
-    assert status == 408
-    assert b"within 0.1 s; only 1 bytes did" in answer
-    assert b"Connection: close" in answer
-    await client.close()
-
-
-async def test_a_body_must_keep_up_a_rate(
-    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(body_module, "GRACE_S", 0.05)
-    door = await open_door(body_rate_min=10_000, body_timeout_s=60.0)
-    client = await Client.open(door)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    status, answer = await client.ask(post(2_000) + bytes(1_000))
-    assert status == 408
-    assert b"send 10000 a second" in answer
-    assert loop.time() - started >= 0.149  # the grace, and what 1,000 bytes may take
-    await client.close()
-
-
 @pytest.mark.parametrize(("over_s", "is_open"), [(-0.001, True), (0.0, True), (0.001, False)])
 async def test_an_answer_must_be_read_in_time(
     open_door: OpenDoor, over_s: float, is_open: bool
@@ -187,58 +160,6 @@ async def test_connections_of_one_address_are_bounded(open_door: OpenDoor) -> No
     assert not door.listener._by_address
 
 
-@pytest.mark.parametrize(("size", "status"), [(999, 200), (1000, 200), (1001, 503)])
-async def test_bytes_in_flight_are_bounded(open_door: OpenDoor, size: int, status: int) -> None:
-    door = await open_door(in_flight_bytes_max=3000)
-    first = await Client.open(door)
-    first.writer.write(post(2000, "/wait") + bytes(2000))
-    await until(lambda: door.in_flight.held == 2000)
-    second = await Client.open(door)
-    got, answer = await second.ask(post(size) + bytes(size))
-    assert got == status
-    assert (b"Retry-After: " in answer) == (status == 503)
-    door.opened.set()
-    assert (await first.read())[0] == 200
-    assert door.in_flight.held == 0
-    await first.close()
-    await second.close()
-
-
-async def test_bytes_in_flight_are_refused_before_they_are_sent(open_door: OpenDoor) -> None:
-    door = await open_door(in_flight_bytes_max=1000)
-    client = await Client.open(door)
-    status, _ = await client.ask(post(1001, extra="Expect: 100-continue\r\n"))
-    assert status == 503  # and not 100
-    await client.close()
-
-
-async def test_chunks_count_as_bytes_in_flight(open_door: OpenDoor) -> None:
-    door = await open_door(in_flight_bytes_max=1000)
-    client = await Client.open(door)
-    assert (await client.ask(chunked(1000)))[0] == 200
-    assert door.in_flight.held == 0
-    assert (await client.ask(chunked(1001)))[0] == 503
-    await until(lambda: door.in_flight.held == 0)
-    await client.close()
-
-
-@pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 413)])
-async def test_chunks_are_counted(open_door: OpenDoor, over: int, status: int) -> None:
-    door = await open_door()
-    client = await Client.open(door)
-    assert (await client.ask(chunked(CHUNKS_MAX + over)))[0] == status
-    await client.close()
-
-
-@pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 413)])
-async def test_a_body_has_a_size(open_door: OpenDoor, over: int, status: int) -> None:
-    door = await open_door(bytes_max=5000)
-    for request in (post(5000 + over) + bytes(5000 + over), chunked(5000 + over)):
-        client = await Client.open(door)
-        assert (await client.ask(request))[0] == status
-        await client.close()
-
-
 @pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 400)])
 async def test_headers_are_counted(open_door: OpenDoor, over: int, status: int) -> None:
     door = await open_door()
@@ -296,7 +217,6 @@ async def test_requests_sent_ahead_wait_in_the_socket(open_door: OpenDoor, count
         test_a_caller_who_never_reads_does_not_get_a_second_answer,
         test_connections_are_bounded,
         functools.partial(test_requests_sent_ahead_wait_in_the_socket, count=500),
-        functools.partial(test_chunks_are_counted, over=1, status=413),
     ],
 )
 def test_it_is_so_on_uvloop(fact: Callable[[OpenDoor], Awaitable[None]]) -> None:

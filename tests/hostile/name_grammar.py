@@ -74,7 +74,7 @@ def _in_url(name: str, dice: Random) -> str:
 
 
 def _json(field: str, name: str) -> bytes:
-    tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
+    tensor: dict[str, object] = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
     body: dict[str, object] = {"inputs": [tensor]}
     match field:
         case "input name":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from sedp.columns import DTYPES
 from tests.daemon import wire
 from tests.hostile.parser import Parse, Parser
 
@@ -37,6 +40,31 @@ def json_request(_folder: Path) -> Parse:
             readers[data[0] % len(readers) if data else 0].read(data[1:])
 
     return parse
+
+
+def json_numbers(_folder: Path) -> Parse:
+    """Numbers are read as the standard library reads them, to the last bit."""
+    from sedp.daemon.tensors import read_json
+    from sedp.errors import RequestError
+
+    def parse(data: bytes) -> None:
+        raw = msgspec.Raw(b"[" + data[1:] + b"]")
+        datatype = NUMBER_TYPES[data[0] % len(NUMBER_TYPES) if data else 0]
+        count = data.count(b",") + 1
+        try:
+            read = read_json("x", datatype, [count], count, raw)
+        except RequestError:
+            return
+        whole = float if datatype.startswith("FP") else int
+        values = json.loads(bytes(raw), parse_int=whole)
+        with np.errstate(over="ignore"):
+            true = np.array(values).astype(DTYPES[datatype])
+        assert read.tobytes() == true.tobytes(), (read, true)
+
+    return parse
+
+
+NUMBER_TYPES = ["FP64", "FP32", "INT64", "UINT8"]
 
 
 def binary_request(_folder: Path) -> Parse:
@@ -124,6 +152,10 @@ UPDATE = {
 REQUEST_PARSERS = {
     "json request": Parser(
         json_request, (b"0" + wire.request(X)[0], b"1" + wire.request(STRINGS)[0])
+    ),
+    "json numbers": Parser(
+        json_numbers,
+        (b"01.5,-0.0,1e22,18446744073709551615,5e-324", b"13.4e38,0.1", b"2-9223372036854775808,7"),
     ),
     "binary request": Parser(binary_request, (binary_seed(0, X), binary_seed(1, STRINGS))),
     "grpc request": Parser(grpc_request, (GRPC, GRPC_TYPED)),

@@ -23,7 +23,7 @@ def good(dice: Random) -> Sent:
     for name, (datatype, own, has_rows) in PIPELINES[pipeline].items():
         shape = [rows if has_rows else 1, *own]
         raw = _values(datatype, math.prod(shape), dice)
-        item = {"name": name, "datatype": datatype, "shape": shape}
+        item: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
         item["parameters"] = {"binary_data_size": len(raw)}
         sent.inputs.append(item)
         sent.tail.append(raw)

@@ -17,14 +17,14 @@ from tests.hostile.served import Served, serve_naively
 COUNT = count("BOMBS", 60)
 GROWTH_BYTES_MAX = 64 * MIB
 PATIENCE_S = 10.0
-WARM_UP = 20
+WARM_UP = COUNT // 3  # until then each thread keeps a bit for its next body
 
 
 def throw(served: Served, thrown: Iterable[Bomb]) -> Report:
     """One after the other, so that each one's memory can be told."""
     report = Report()
     with watched(served, report):
-        start = 0  # after the first ones: a pool of threads stays
+        start = 0
         for bomb in thrown:
             report.cases += 1
             before = served.rss_bytes

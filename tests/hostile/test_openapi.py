@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.hostile.campaign import watched
@@ -63,14 +62,15 @@ def try_out(served: Served, tag: str, cases: int, *options: str) -> tuple[int, s
     return int(found[1].replace(",", "")), "" if done.returncode == 0 else done.stdout[-10_000:]
 
 
-@pytest.mark.parametrize("tag", OPERATIONS)
-def test_every_answer_is_as_described(tmp_path: Path, tag: str) -> None:
+def test_every_answer_is_as_described(tmp_path: Path) -> None:
     report = Report()
     with serve(tmp_path) as served, watched(served, report):
-        cases, found = try_out(served, tag, COUNT // 2)
-    assert not found, found
+        # The data plane first: the admin plane can unload what it serves.
+        tried = {tag: try_out(served, tag, COUNT // 2) for tag in OPERATIONS}
+    for _, found in tried.values():
+        assert not found, found
     assert not report.findings, report
-    assert cases >= COUNT // 2 or COUNT < BORDER_CASES, cases
+    assert sum(cases for cases, _ in tried.values()) >= COUNT
 
 
 def test_answers_that_are_not_as_described_are_found(tmp_path: Path) -> None:

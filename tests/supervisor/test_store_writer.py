@@ -15,6 +15,8 @@ from sedp.storage.table_spec import TableSpec
 
 from .tree import BODY, INFER, Tree, served, wait_for, write_config
 
+pytestmark = pytest.mark.slow
+
 KEY = 2  # as in BODY, whose numbers are cut to whole ones
 
 

@@ -16,6 +16,8 @@ import pytest
 from .load import Load
 from .tree import Tree, served, wait_for, write_config
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("SEDP_KILLS", "2"))
 ROLLS = int(os.environ.get("SEDP_ROLLS", "1"))
 RELOADS = int(os.environ.get("SEDP_RELOADS", "5"))
@@ -132,6 +134,7 @@ def test_statistics_are_those_of_all_workers_and_outlive_them(tree: Tree) -> Non
     for _ in range(20):
         assert tree.infer() == 200
     assert answered() == before + 20
+    assert tree.status()["listeners"].keys() >= {"data", "admin"}
     restarts = sum(worker["restarts"] for worker in tree.workers())
     os.kill(tree.pids()[0], signal.SIGKILL)
     wait_for(lambda: len(tree.pids()) == 1)
