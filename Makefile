@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo-data replay test histories crash power-cut syscall-faults lint format bench
-.PHONY: schema clean
+.PHONY: hostile hostile-full schema clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,14 @@ power-cut: $(VENV)/installed-dev  ## cut the power CUTS=20 times a file system (
 
 syscall-faults: $(VENV)/installed-dev  ## let system calls fail at FAULTS=2000 points (libfiu)
 	@SEDP_FAULTS=$(or $(FAULTS),2000) SEDP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults/test_syscalls.py
+
+hostile: $(VENV)/installed-fuzz  ## hostile inputs by thousands (proxies need nginx-light and haproxy)
+	@SEDP_OPENAPI=2000 SEDP_JSON=50000 SEDP_TENSORS=20000 SEDP_FRAMING=5000 SEDP_PROXIED=10000 SEDP_BOMBS=200 \
+		SEDP_NAMES=5000 SEDP_PARSERS=100000 $(BIN)/python -m pytest --timeout 0 tests/hostile
+
+hostile-full: $(VENV)/installed-fuzz  ## the same by millions: many hours
+	@SEDP_OPENAPI=50000 SEDP_JSON=1000000 SEDP_TENSORS=200000 SEDP_FRAMING=100000 SEDP_PROXIED=10000 \
+		SEDP_BOMBS=2000 SEDP_NAMES=100000 SEDP_PARSERS=10000000 $(BIN)/python -m pytest --timeout 0 tests/hostile
 
 lint: $(VENV)/installed-dev  ## style, types and import contracts
 	@$(BIN)/ruff check .
@@ -78,3 +86,7 @@ $(VENV)/installed-dev: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing SEDP and its development tools into $(VENV)"
 	@$(BIN)/python -m pip install --editable '.[demo,dev]'
 	@touch $@ $(VENV)/installed-demo
+
+$(VENV)/installed-fuzz: $(VENV)/installed-dev
+	@$(BIN)/python -m pip install --editable '.[demo,dev,fuzz]'
+	@touch $@

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from sedp.errors import StoreError
 from sedp.storage.kernel import kernel
 from sedp.storage.keys import mix
+from sedp.storage.npz_file import NPZ_ERRORS
 from sedp.storage.tier import Keys
 
 CAPACITY = 1 << 20  # accesses held, 16 bytes each
@@ -257,7 +257,7 @@ def load_sample(path: Path) -> AccessSample:
             keys, times = archive["keys"], archive["times"]
             numbers = dict(zip(_NUMBERS, map(int, archive["numbers"]), strict=True))
         _check(keys, times, **numbers)
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as err:
+    except (*NPZ_ERRORS, KeyError, TypeError) as err:
         raise StoreError(
             f"access log {path} cannot be read: {err}; serve with access_log: true to get another"
         ) from err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,17 @@ from numpy.typing import NDArray
 from sedp.errors import StoreError
 from sedp.storage.array_file import open_array_file
 from sedp.storage.table_file import TableFile
+
+NPZ_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,  # it is encrypted, or compressed in a way that Python does not know
+    tokenize.TokenError,  # numpy reads headers of Python 2 with a tokenizer
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged NPZ file may raise."""
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -40,8 +52,7 @@ def _open(path: Path) -> Iterator[_NpzFile]:
 def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
-    # RuntimeError: it is encrypted, or compressed in a way that Python does not know.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as err:
+    except NPZ_ERRORS as err:
         raise StoreError(f"{path} cannot be read as NPZ: {err}; save it anew") from err
 
 

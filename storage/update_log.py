@@ -68,8 +68,11 @@ def collect(entries: Iterable[bytes]) -> Changes:
         if entry is None:
             return ALL_CHANGED
         catalogue |= not entry
-        for name, changed in _decode_entry(entry):
-            keys.setdefault(name, []).append(changed)
+        try:
+            for name, changed in _decode_entry(entry):
+                keys.setdefault(name, []).append(changed)
+        except (ValueError, struct.error):
+            return ALL_CHANGED
     return Changes({name: _merged(parts) for name, parts in keys.items()}, catalogue=catalogue)
 
 

@@ -19,6 +19,7 @@ from sedp.config.tree import UNPRINTABLE, TreeBuilder
 from sedp.errors import ConfigError
 
 FILE_BYTES_MAX = 1 << 20
+_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # as YAML counts lines
 FAULTS_SHOWN_MAX = 20
 FAULTS_FOUND_MAX = 200  # looking for the nearest key of each of 100,000 would take minutes
 
@@ -98,7 +99,8 @@ def read_document(
     except yaml.MarkedYAMLError as err:
         at, problem = err.problem_mark, err.problem or ""
         mark = (at.line + 1, at.column + 1) if at else (1, 1)
-        line = [*text.split("\n"), ""][mark[0] - 1]
+        lines = [*_LINE_BREAK.split(text), ""]
+        line = lines[min(mark[0], len(lines)) - 1]
         message = f"not valid YAML: {problem}; {_syntax_mend(problem, line)}"
         raise ConfigError(describe_fault(file, mark, (), message)) from err
     return Document(file, tree, builder.key_marks, builder.value_marks)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 BACKLOG = 1024  # more would only wait to be refused
 PAUSE_S = 0.001  # for one of the others to wake and accept; the finest timer that uvloop has
 STARVED_PAUSE_S = 0.1  # out of file descriptors or memory: until some connection has ended
+PATIENCE = 4  # pauses after which twice as many are taken out of turn: a core may be busy so long
 ACCEPTS_MAX = 64  # at a stretch, before the loop may look at the connections it has
 PENDING_MAX = 1024  # accepted, TLS handshake not done yet; more wait in the kernel's backlog
 HANDSHAKE_S = 10.0
@@ -121,7 +122,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self.held = 0  # accepted and not released; handshakes under way are among them
         self._pending: set[asyncio.Task[None]] = set()
-        self._overdue = 1  # connections to take although it is another's turn
+        self._waits = 0  # pauses in a row in which nobody else took what was waiting
         self._resumption: asyncio.TimerHandle | None = None
         self._is_open = False
 
@@ -168,17 +169,18 @@ class Acceptor:
                 return
             if not self._accept_one():
                 return
-            self._overdue = 1
+            self._waits = 0
 
     def _accept_overdue(self) -> None:
         """Take some of what nobody took; more each time, until the others take their part again."""
         if self._share is None or not self._share.is_filled:
             self._resume()
             return
-        count, self._overdue = self._overdue, min(2 * self._overdue, ACCEPTS_MAX)
+        count = min(1 << self._waits // PATIENCE, ACCEPTS_MAX)
+        self._waits = min(self._waits + 1, PATIENCE * ACCEPTS_MAX.bit_length())
         for _ in range(count):
             if not self._accept_one():
-                self._overdue = 1
+                self._waits = 0
                 break
         if self._resumption is None:
             self._resume()

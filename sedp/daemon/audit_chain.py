@@ -82,7 +82,7 @@ def read_line(line: bytes) -> Record | None:
     """The record, or `None` where the line is none."""
     try:
         return msgspec.json.decode(line, type=Record)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -10,6 +10,8 @@ import asyncio
 import re
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from sedp.daemon.response import Response
 from sedp.errors import RequestError
@@ -23,6 +25,8 @@ INLINE_BYTES_MAX = 64 << 10  # about a millisecond's work
 STEP_BYTES_MAX = 1 << 20  # inflated at a time, before it is held and checked
 _CODING = re.compile(r"\s*([A-Za-z0-9*_-]+)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?", re.ASCII)
 ACCEPT_CHARS_MAX = 256
+# One: each thread keeps an arena of what it has inflated, and the cores have other work.
+_THREAD = ThreadPoolExecutor(1, "sedp-zlib")
 
 
 def check_encoding(header: str | None) -> str:
@@ -64,7 +68,7 @@ async def inflate(body: bytes, bytes_max: int, hold: Callable[[int], None]) -> b
             step = min(left, STEP_BYTES_MAX)
             part = b""
             if not inflater.eof:
-                part = await asyncio.to_thread(inflater.decompress, inflater.unconsumed_tail, step)
+                part = await _aside(inflater.decompress, inflater.unconsumed_tail, step)
     except zlib.error as err:
         raise RequestError("the compressed body is broken; send zlib (deflate) or gzip") from err
     if not inflater.eof or inflater.unused_data:
@@ -107,9 +111,13 @@ async def deflate(response: Response, accepted: str) -> None:
     if len(response.body) <= INLINE_BYTES_MAX:
         response.body = _deflate(response.body, WINDOW_BITS[encoding])
     else:
-        response.body = await asyncio.to_thread(_deflate, response.body, WINDOW_BITS[encoding])
+        response.body = await _aside(_deflate, response.body, WINDOW_BITS[encoding])
     response.headers["Content-Encoding"] = encoding
     response.headers["Vary"] = "Accept-Encoding"
+
+
+async def _aside(work: Callable[..., bytes], *arguments: Any) -> bytes:
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, work, *arguments)
 
 
 def _deflate(body: bytes, window_bits: int) -> bytes:

@@ -241,7 +241,9 @@ class Connection(RequestHandler):
         transport = self.transport
         if transport is None:
             raise ConnectionResetError
-        closes = message.should_close or message.upgrade or self._upgraded or doubtful
+        # aiohttp's parser takes the last trailer of a chunked body for a header of the next request
+        ends = message.should_close or message.chunked or message.upgrade
+        closes = ends or self._upgraded or doubtful
         connection = "close" if closes else "keep-alive" if message.version < (1, 1) else ""
         head = response.head(connection)
         self._write(transport, head if message.method == "HEAD" else head + response.body)

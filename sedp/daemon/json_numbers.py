@@ -150,7 +150,7 @@ def _read_decimal(text: Text, at: int) -> tuple[int, np.uint64, int]:
         sign = text[at]
         if ZERO <= sign <= NINE:
             digits = digits * _U(10) + _U(sign - ZERO)
-            count += digits != _U(0)
+            count += count > 0 or digits != _U(0)  # the 20th may wrap them to 0
         elif sign == POINT and point < 0:
             point = at
         else:

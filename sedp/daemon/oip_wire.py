@@ -79,6 +79,8 @@ def decode_body(text: bytes) -> RequestBody:
     """
     check_depth(text)
     try:
+        if not text.isascii():
+            text.decode()  # fields that nobody reads are skipped unread
         return _DECODER.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as err:
         raise RequestError(f"the request is not valid: {err}") from err

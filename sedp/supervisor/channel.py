@@ -87,7 +87,7 @@ class Channel:
                 self._receive(await self._read())
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
-        except msgspec.MsgspecError as err:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as err:
             log.error("the other process sends what is no message: %s", err)
         finally:
             self.close()

@@ -13,11 +13,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from sedp.daemon.doors import Doors
 from sedp.daemon.statistics import DaemonStatistics, WorkerState
 from sedp.errors import SedpError
 from sedp.supervisor import messages
 from sedp.supervisor.channel import ChannelClosed
+from sedp.supervisor.launch import Inheritance, Launched
 from sedp.supervisor.nursery import Nursery
 from sedp.supervisor.place import Place
 from sedp.supervisor.worker_process import State, WorkerProcess
@@ -30,26 +30,23 @@ log = logging.getLogger(__name__)
 
 
 class Fleet:
-    """Workers and their places; `spawn`, then `start`, in the end `stop` or `kill`.
+    """Workers and their places; `adopt`, then `start`, in the end `stop` or `kill`.
 
     Args:
-        size: how many serve, ≥ 1.
         begin: what they are to serve now.
         gather: answers a worker that asks for the statistics of all.
     """
 
     def __init__(
         self,
-        size: int,
-        doors: Doors,
+        inheritance: Inheritance,
         begin: Callable[[], messages.Begin],
         gather: Callable[[], Awaitable[DaemonStatistics]],
     ) -> None:
         self.leave_s = 60.0  # for a worker to answer what it has in flight
-        self._size = size
         self._begin = begin
         self._gather = gather
-        self._nursery = Nursery(size, doors, begin, self._answer)
+        self._nursery = Nursery(inheritance, begin, self._answer)
         self._places: list[Place] = []
         self._keeping: list[asyncio.Task[None]] = []
         self._replacing: set[asyncio.Task[None]] = set()
@@ -58,11 +55,11 @@ class Fleet:
 
     # Life -------------------------------------------------------------------------------------
 
-    async def spawn(self) -> None:
-        """Start all processes; they import what they need while the config is being read."""
-        for number in range(self._size):
-            worker = await self._nursery.spawn(number, is_quiet=number > 0)
-            self._places.append(Place(number, worker, self._nursery))
+    async def adopt(self, first: Sequence[Launched]) -> None:
+        """Give each of these a place."""
+        for launched in first:
+            worker = await self._nursery.adopt(launched)
+            self._places.append(Place(launched.number, worker, self._nursery))
 
     async def start(self) -> None:
         """Let all workers serve, and keep it so.
@@ -99,7 +96,6 @@ class Fleet:
         await self._stop_keeping()
         stops = [worker.stop(self.leave_s) for worker in self._nursery.workers]
         results = await asyncio.gather(*stops, return_exceptions=True)
-        self._nursery.close()
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -21,7 +21,7 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Begin(Message, frozen=True):
-    """Open everything, and serve. Answered once the worker is ready: `Addresses`.
+    """Open everything, and serve. Answered once the worker is ready.
 
     Args:
         path: of the config file, absolute.
@@ -148,13 +148,6 @@ Question = (
     | LeaveAsked
 )
 Answer = Done | Failed
-
-
-class Addresses(msgspec.Struct, frozen=True):
-    """Where a worker serves."""
-
-    data: str
-    grpc: str | None
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True):

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 
 from sedp.daemon import merging
-from sedp.daemon.acceptor import ConnectionCounts
-from sedp.daemon.doors import Doors
 from sedp.daemon.shared_use import SharedUse
 from sedp.daemon.statistics import DaemonStatistics
 from sedp.supervisor import messages
-from sedp.supervisor.worker_process import Inheritance, WorkerProcess
-
-SLOTS_A_PLACE = 3  # for its worker, a successor, and one that died just now
+from sedp.supervisor.launch import Inheritance, Launched
+from sedp.supervisor.worker_process import WorkerProcess
 
 Answering = Callable[[messages.Question, WorkerProcess], Awaitable[object]]
 
@@ -23,25 +19,24 @@ class Nursery:
     """Starts workers and buries them.
 
     Args:
-        size: places that are to be filled.
         begin: what is to be served now.
         answering: of questions and notices that workers send.
     """
 
     def __init__(
-        self, size: int, doors: Doors, begin: Callable[[], messages.Begin], answering: Answering
+        self,
+        inheritance: Inheritance,
+        begin: Callable[[], messages.Begin],
+        answering: Answering,
     ) -> None:
-        slots = SLOTS_A_PLACE * size
         self.begin = begin
         self.workers: set[WorkerProcess] = set()  # those not buried
         self._past: DaemonStatistics | None = None  # what the buried have counted
-        self._inheritance = Inheritance(
-            doors, ConnectionCounts.create(slots), SharedUse.create(slots)
-        )
-        self._free_slots = set(range(slots))
+        self._inheritance = inheritance
+        self._free_slots = set(range(inheritance.slots))
         self._answering = answering
 
-    async def spawn(self, number: int, *, is_quiet: bool = False) -> WorkerProcess:
+    async def spawn(self, number: int) -> WorkerProcess:
         """A process that may begin; bury it in the end.
 
         Args:
@@ -50,11 +45,13 @@ class Nursery:
         Raises:
             SedpError: the system starts no more processes.
         """
-        slot = min(self._free_slots)
-        worker = await WorkerProcess.spawn(
-            number, slot, self._inheritance, self._answering, is_quiet=is_quiet
-        )
-        self._free_slots.remove(slot)
+        return await self.adopt(self._inheritance.launch(number, min(self._free_slots)))
+
+    async def adopt(self, launched: Launched) -> WorkerProcess:
+        """The same with a process that was started already."""
+        self._free_slots.remove(launched.slot)
+        counts = self._inheritance.counts
+        worker = await WorkerProcess.adopt(launched, counts, self._answering)
         self.workers.add(worker)
         return worker
 
@@ -78,7 +75,3 @@ class Nursery:
         """
         told = await asyncio.gather(*(w.tell_statistics(timeout_s) for w in self.workers))
         return [part for part in [*told, self._past] if part is not None]
-
-    def close(self) -> None:
-        self._inheritance.counts.close()
-        os.close(self._inheritance.use)

@@ -5,6 +5,8 @@ The same for a daemon of one process and for a supervisor with its workers:
     SIGTERM, SIGINT   answer what is in flight, then end; a second one ends at once
     SIGHUP            read the config again
     SIGUSR2           replace the workers, one after the other
+
+What takes long to import is imported once signals are heard, and workers are on their way.
 """
 
 from __future__ import annotations
@@ -16,19 +18,23 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
 from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_content, read_document
-from sedp.config.loading import Config, load
 from sedp.config.settings import FileSettings
 from sedp.cores import usable_cores
 from sedp.daemon.notify import Notifier
 from sedp.errors import ConfigError, SedpError
-from sedp.supervisor.supervisor import Supervisor
+from sedp.supervisor.launch import Inheritance
+
+if TYPE_CHECKING:
+    from sedp.config.loading import Config
+    from sedp.daemon.daemon import Daemon
+    from sedp.supervisor.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -81,15 +87,37 @@ def serve(
     if count > 1:
 
         async def start() -> Service:
-            return await Supervisor.start(path, content, settings, count)
+            inheritance = Inheritance.open(settings, count)
+            first = inheritance.launch_first(count)  # they import while this process does
+            supervisor = await asyncio.to_thread(_import_supervisor)
+            return await supervisor.start(path, content, inheritance, first)
     else:
-        from sedp.daemon.daemon import Daemon
 
         async def start() -> Service:
-            return await Daemon.start(load(path, os.environ, content), stimulus_log=stimulus_log)
+            daemon = await asyncio.to_thread(_import_daemon)
+            config = await asyncio.to_thread(_load, path, content)
+            return await daemon.start(config, stimulus_log=stimulus_log)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Life(start, lambda service: announce(service, count)).run())
+
+
+def _import_supervisor() -> type[Supervisor]:
+    from sedp.supervisor.supervisor import Supervisor
+
+    return Supervisor
+
+
+def _import_daemon() -> type[Daemon]:
+    from sedp.daemon.daemon import Daemon
+
+    return Daemon
+
+
+def _load(path: Path, content: bytes) -> Config:
+    from sedp.config.loading import load
+
+    return load(path, os.environ, content)
 
 
 def _read_settings(path: Path, content: bytes) -> DaemonSettings:
@@ -130,7 +158,9 @@ class _Life:
             (signal.SIGUSR2, self._restart),
         ):
             loop.add_signal_handler(number, self._begin, change)
+        gc.disable()  # it finds nothing to collect among what is imported
         service = await self._start()
+        gc.enable()
         gc.freeze()  # what is loaded stays; full collections need not walk it again and again
         self._service = service
         self._announce(service)

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.loading import Config
 from sedp.config.settings import StoreSettings
 from sedp.daemon.admin import AdminPlane
 from sedp.daemon.audit import AuditLog
 from sedp.daemon.dispatch import Dispatcher
-from sedp.daemon.doors import Doors, spell
+from sedp.daemon.doors import spell
 from sedp.daemon.failures import FailureLog
 from sedp.daemon.guard import Guard
 from sedp.daemon.in_flight_bytes import InFlightBytes
@@ -32,6 +32,7 @@ from sedp.daemon.store_writer import StoreWriter
 from sedp.supervisor import messages
 from sedp.supervisor.fleet import Fleet
 from sedp.supervisor.fleet_control import FleetControl
+from sedp.supervisor.launch import Inheritance, Launched
 from sedp.supervisor.wanted import Wanted
 
 CLOSE_S = 1.0  # for the last answers of the admin plane
@@ -44,16 +45,15 @@ class Supervisor:
     """A daemon of several processes; make it with `Supervisor.start` on a running loop.
 
     Args:
-        doors: taken; closed by whoever took them, after the supervisor.
-        workers: how many serve, ≥ 2.
+        inheritance: of its workers; closed by the caller, after the supervisor.
     """
 
-    def __init__(self, doors: Doors, workers: int) -> None:
-        self._doors = doors
+    def __init__(self, inheritance: Inheritance) -> None:
+        self._doors = inheritance.doors
         self._log = FailureLog(log)
         self._guard = Guard(log=self._log)
         self._opened = AsyncExitStack()
-        self._fleet = Fleet(workers, doors, self._begin, self.statistics)
+        self._fleet = Fleet(inheritance, self._begin, self.statistics)
         self._wanted: Wanted
         self._control: FleetControl
         self._plane: AdminPlane
@@ -61,24 +61,25 @@ class Supervisor:
 
     @classmethod
     async def start(
-        cls, path: Path, content: bytes, settings: DaemonSettings, workers: int
+        cls, path: Path, content: bytes, inheritance: Inheritance, first: Sequence[Launched]
     ) -> Supervisor:
-        """Take the addresses, start the workers, and serve when all of them do.
+        """Let the workers serve; returns when all of them do.
 
         Args:
-            content: of the config file at `path`; `settings` are in it.
+            content: of the config file at `path`.
+            inheritance: of all workers; closed with the supervisor.
+            first: workers that were started with it.
 
         Raises:
-            SedpError: what is wrong with the config, or why a worker cannot serve. Whatever was
-                started before has ended.
+            SedpError: what is wrong with the config, or why a worker cannot serve. All workers
+                have ended then.
         """
         async with AsyncExitStack() as opened:
-            doors = Doors.open(settings)
-            opened.callback(doors.close)
-            supervisor = cls(doors, workers)
+            opened.callback(inheritance.close)
+            supervisor = cls(inheritance)
+            await supervisor._fleet.adopt(first)
             opened.push_async_callback(supervisor._fleet.kill)
-            await supervisor._fleet.spawn()  # they import what they need while the config is read
-            wanted = await asyncio.to_thread(Wanted.read, path, workers, content)
+            wanted = await asyncio.to_thread(Wanted.read, path, len(first), content)
             await supervisor._open(opened, wanted)
             supervisor._opened = opened.pop_all()
         return supervisor

@@ -36,34 +36,13 @@ from sedp.errors import SedpError
 from sedp.supervisor import messages
 from sedp.supervisor.channel import Channel
 from sedp.supervisor.early_log import EarlyLog
+from sedp.supervisor.launch import Inherited
 
 BEAT_S = 0.5
 EXIT_S = 2.0  # beyond the drain, before an orphan that hangs is ended by force
 RAM_BYTES_MIN = 1 << 20
 
 log = logging.getLogger(__name__)
-
-
-class Inherited(msgspec.Struct, frozen=True):
-    """What the supervisor leaves to a worker; JSON, the only argument.
-
-    Args:
-        number: of its place, from 0.
-        channel, data: file descriptors.
-        counts, use: file descriptors of memory that all workers share.
-        slot: its own in both.
-        grpc: file descriptor, or `None` when gRPC is off.
-        is_quiet: say nothing before it serves; another one says the same.
-    """
-
-    number: int
-    channel: int
-    data: int
-    counts: int
-    use: int
-    slot: int
-    grpc: int | None
-    is_quiet: bool
 
 
 class Worker:
@@ -102,7 +81,8 @@ class Worker:
 
     async def _answer(self, question: messages.Question) -> object:
         if isinstance(question, messages.Begin):
-            return await self._begin(question)
+            await self._begin(question)
+            return None
         server = self._server
         if server is None:
             raise SedpError("the worker has not begun")
@@ -127,7 +107,7 @@ class Worker:
                 raise SedpError(f"a worker does not answer {type(question).__name__}")
         return None
 
-    async def _begin(self, begin: messages.Begin) -> messages.Addresses:
+    async def _begin(self, begin: messages.Begin) -> None:
         self._begun = begin
         config = await asyncio.to_thread(self._load, begin.config)
         threading.Thread(
@@ -149,7 +129,6 @@ class Worker:
         gc.enable()
         gc.freeze()  # what is loaded stays; full collections need not walk it again and again
         self._early_log.release()
-        return messages.Addresses(server.data_address, server.grpc_address)
 
     def _doors(self) -> Doors:
         grpc = self._inherited.grpc
@@ -222,7 +201,8 @@ def _end_with_supervisor(channel: int, grace_s: float) -> None:
 def main() -> None:
     """Be a worker; the argument says which."""
     inherited = msgspec.json.decode(sys.argv[1], type=Inherited)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor decides
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # for the supervisor, who tells its workers
     faulthandler.enable()  # SIGABRT from the supervisor's watchdog shows where the loop hangs
     early_log = EarlyLog(inherited.number, is_held=inherited.is_quiet)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,7 +1,6 @@
 """A worker as its supervisor sees it: a process, a channel to it, and what is known of it.
 
-Workers are fresh interpreters, never forks: a fork copies locks that threads hold, and neither
-gRPC, LMDB nor RocksDB survives that. The end of a process is seen through its pidfd.
+That a process has ended is seen through its pidfd.
 """
 
 from __future__ import annotations
@@ -11,24 +10,18 @@ import enum
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from sedp.daemon import merging
 from sedp.daemon.acceptor import ABSENT, ConnectionCounts
-from sedp.daemon.doors import Doors
 from sedp.daemon.statistics import DaemonStatistics, WorkerState
 from sedp.errors import SedpError
 from sedp.supervisor import messages
 from sedp.supervisor.channel import Channel, ChannelClosed
+from sedp.supervisor.launch import Launched
 
 ABORT_S = 1.0  # for a hanging process to show its stack
 EXIT_S = 2.0  # for a process that has nothing left to do
@@ -43,88 +36,52 @@ class State(enum.StrEnum):
     DEAD = "dead"
 
 
-@dataclass(frozen=True, slots=True)
-class Inheritance:
-    """What all workers are given.
-
-    Args:
-        counts: of connections; a worker writes to its own slot.
-        use: file descriptor of what tenants use, see `SharedUse`.
-    """
-
-    doors: Doors
-    counts: ConnectionCounts
-    use: int
-
-
 class WorkerProcess:
-    """Make it with `WorkerProcess.spawn`.
+    """Make it with `WorkerProcess.adopt`.
 
     Args:
-        number: of its place, from 0.
-        slot: of its connections in the counts.
+        counts: where it counts its connections.
+        channel: to it.
     """
 
-    def __init__(
-        self,
-        number: int,
-        slot: int,
-        counts: ConnectionCounts,
-        process: subprocess.Popen[bytes],
-        channel: Channel,
-    ) -> None:
-        self.number = number
-        self.slot = slot
-        self.pid = process.pid
+    def __init__(self, launched: Launched, counts: ConnectionCounts, channel: Channel) -> None:
+        self.number = launched.number
+        self.slot = launched.slot
+        self.pid = launched.process.pid
         self.state = State.STARTING
         self.begun: messages.Begin | None = None
-        self.addresses = messages.Addresses("", None)
         self.exited = asyncio.Event()
         self.heard_ns = 0  # when it gave its last sign of life, on the monotonic clock
-        self._ready_ns = self._ended_ns = 0
         self.last: DaemonStatistics | None = None
+        self._ready_ns = self._ended_ns = 0
         self._started_s = time.time()
         self._counts = counts
-        self._process = process
+        self._process = launched.process
         self._channel = channel
-        self._talking = asyncio.get_running_loop().create_task(channel.run())
-        self._pidfd = os.pidfd_open(process.pid)
         self._loop = asyncio.get_running_loop()
+        self._talking = self._loop.create_task(channel.run())
+        self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._on_exit)
 
     @classmethod
-    async def spawn(
+    async def adopt(
         cls,
-        number: int,
-        slot: int,
-        inheritance: Inheritance,
+        launched: Launched,
+        counts: ConnectionCounts,
         answering: Callable[[messages.Question, WorkerProcess], Awaitable[object]],
-        *,
-        is_quiet: bool,
     ) -> WorkerProcess:
-        """Start a process; it imports what it needs, then waits for `begin`.
+        """Look after a process that was started.
 
         Args:
+            counts: where it counts its connections.
             answering: of its questions and notices.
-            is_quiet: it says nothing before it serves.
-
-        Raises:
-            SedpError: the system starts no more processes.
         """
 
         async def answer(question: messages.Question) -> object:
             worker.heard_ns = time.monotonic_ns()
             return await answering(question, worker)
 
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        channel = await Channel.open(ours, answer)
-        try:
-            with theirs:
-                process = _start(number, slot, inheritance, theirs.fileno(), is_quiet)
-        except OSError as err:
-            channel.close()
-            raise SedpError(f"worker {number} cannot be started: {err.strerror}") from err
-        worker = cls(number, slot, inheritance.counts, process, channel)
+        worker = cls(launched, counts, await Channel.open(launched.end, answer))
         return worker
 
     async def begin(self, begin: messages.Begin) -> None:
@@ -135,7 +92,7 @@ class WorkerProcess:
         """
         self.begun = begin
         try:
-            self.addresses = await self._channel.ask(begin, messages.Addresses)
+            await self._channel.ask(begin)
         except ChannelClosed as err:
             await self.exited.wait()
             raise WorkerDied(f"a worker {self.ending} before it was ready") from err
@@ -254,32 +211,6 @@ class WorkerProcess:
 
 class WorkerDied(SedpError):
     """A worker ended without a word."""
-
-
-def _start(
-    number: int, slot: int, inheritance: Inheritance, channel: int, is_quiet: bool
-) -> subprocess.Popen[bytes]:
-    doors, counts = inheritance.doors, inheritance.counts
-    grpc = None if doors.grpc is None else doors.grpc.fileno()
-    inherited = {
-        "number": number,
-        "slot": slot,
-        "channel": channel,
-        "data": doors.data.fileno(),
-        "grpc": grpc,
-        "counts": counts.fd,
-        "use": inheritance.use,
-        "is_quiet": is_quiet,
-    }
-    # As the supervisor itself: with the working directory in the path only if it is there already.
-    safe_path = [] if str(Path.cwd()) in sys.path else ["-P"]
-    fds = [channel, doors.data.fileno(), grpc, counts.fd, inheritance.use]
-    module = ["-m", "sedp.supervisor"]
-    return subprocess.Popen(
-        [sys.executable, *safe_path, *module, msgspec.json.encode(inherited).decode()],
-        stdin=subprocess.DEVNULL,
-        pass_fds=[fd for fd in fds if fd is not None],
-    )
 
 
 def _rss_bytes(pid: int) -> int:

@@ -108,7 +108,7 @@ VALUES = [
         "store.tables.User",
         ("a-z",),
     ),
-    Fault("too few bytes", change("64MiB", "1KiB"), "1KiB", "store.ram", ("from 1MiB to 1TiB",)),
+    Fault("too many bytes", change("64MiB", "2TiB"), "2TiB", "store.ram", ("from 0B to 1TiB",)),
     Fault(
         "open to all",
         change("127.0.0.1:8000", "0.0.0.0:8000"),

@@ -24,7 +24,7 @@ BLIND = {
     "text for number": "the same",
     "above limit": "the same",
     "too long": "limits of durations are in numbers",
-    "too few bytes": "the same",
+    "too many bytes": "the same",
     "threshold without filling": "keys are checked one by one",
     "open to all": "keys are checked one by one",
     "port twice": "the same",

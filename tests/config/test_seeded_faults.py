@@ -51,7 +51,7 @@ def test_faults_in_several_sections_are_reported_together(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = (
-        GOOD.replace("10s", "10").replace("2ms", "2").replace("64MiB", "64").replace("INT64", "I")
+        GOOD.replace("10s", "10").replace("2ms", "2").replace("64MiB", "64mb").replace("INT64", "I")
     )
     monkeypatch.setattr("sys.argv", ["sedp", "check", str(write(text))])
     with pytest.raises(SystemExit):

@@ -69,6 +69,16 @@ def test_nothing_is_smuggled_through_a_proxy(served: Served, tmp_path: Path, nam
     assert served.is_alive
 
 
+def test_a_trailer_is_not_passed_on_to_the_next_caller(served: Served, tmp_path: Path) -> None:
+    """HAProxy passes trailers on, and lets callers share its connections to the server."""
+    if program("haproxy") is None:
+        pytest.skip("haproxy is not installed: apt-get install haproxy")
+    trailer = b"X-Request-Id: " + SMUGGLED_ID + b"\r\n\r\n"
+    frames = [Frame(post(CHUNKED, body=chunked(BODY)[:-2] + trailer))] * 4
+    with in_front_of(served, "haproxy", tmp_path) as proxy:
+        assert desyncs(proxy, frames) == []
+
+
 def test_a_server_that_disagrees_with_its_proxy_is_found(tmp_path: Path) -> None:
     """The naive server knows no chunks, and takes what is in them for the next request."""
     if program("haproxy") is None:

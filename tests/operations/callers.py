@@ -79,21 +79,21 @@ class Callers:
                 else:
                     self.failures[head.partition(b"\r\n")[0].decode()] += 1
                 if b"\r\nconnection: close\r\n" in head.lower():
-                    stream = _close(stream)
+                    _close(stream)
+                    stream = None
             except (OSError, asyncio.IncompleteReadError) as err:
                 self.failures[repr(err)] += 1
-                stream = _close(stream)
+                _close(stream)
+                stream = None
             await asyncio.sleep(self._pause_s)
         _close(stream)
 
 
-async def ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
-) -> bytes:
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bytes:
     """The head of the answer, which is read to its end."""
     writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
-    await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
+    await reader.readexactly(int(head.lower().partition(b"\r\ncontent-length:")[2].split()[0]))
     return head
 
 

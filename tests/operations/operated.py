@@ -18,10 +18,6 @@ import orjson
 from tests.supervisor.tree import Tree, children_of, is_alive, wait_for
 
 HERE = Path(__file__).parent
-PATIENCE_S = 60.0
-
-INTAKE = 'inputs: {x: "FP32[n]"}'
-ANSWER = 'outputs: {y: "FP32[n]"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +102,8 @@ def write(folder: Path, pipelines: dict[str, str], **settings: Any) -> Path:
         "api_version: sedp/v1",
         f"daemon: {{listen: 127.0.0.1:0, admin: 127.0.0.1:0, {keys}}}",
         "pipelines:",
+        *(_describe(name, text) for name, text in pipelines.items()),
     ]
-    for name, text in pipelines.items():
-        stage, _, more = text.partition(";")
-        kind, _, plan = stage.partition(",")
-        width = ", 4096" * (kind == "Wide")
-        plan = plan or "executor: inline"
-        lines.append(
-            f'  {name}: {{inputs: {{x: "FP32[n]"}}, outputs: {{y: "FP32[n{width}]"}}, '
-            f'{more + ", " if more else ""}stages: {{s: {{kind: "operated_stages:{kind}", {plan}}}}}}}'
-        )
     config = folder / "operated.yaml"
     new = folder / "operated.new"
     new.write_text("\n".join(lines) + "\n")
@@ -162,6 +150,19 @@ def infer_request(pipeline: str, body: bytes, *headers: str) -> bytes:
         *headers,
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def _describe(name: str, text: str) -> str:
+    """One pipeline on a line of YAML."""
+    stage, _, more = text.partition(";")
+    kind, _, plan = stage.partition(",")
+    width = ", 4096" * (kind == "Wide")
+    parts = [
+        'inputs: {x: "FP32[n]"}',
+        f'outputs: {{y: "FP32[n{width}]"}}',
+        f'stages: {{s: {{kind: "operated_stages:{kind}", {plan or "executor: inline"}}}}}',
+    ]
+    return f"  {name}: {{{', '.join([*parts, *filter(None, [more])])}}}"
 
 
 def _status(pid: int, key: str) -> int:

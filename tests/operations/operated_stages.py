@@ -71,10 +71,10 @@ class Census(Double):
 
 
 class Leaky(Double):
-    """Keeps `LEAK_BYTES` of every row for ever."""
+    """Keeps `LEAK_BYTES` of every request for ever."""
 
     def process(self, batch: Batch) -> Mapping[str, Array]:
-        kept.extend(bytes(LEAK_BYTES) for _ in range(batch.row_count))
+        kept.extend(bytes(LEAK_BYTES) for _ in range(batch.event_count))
         return super().process(batch)
 
 

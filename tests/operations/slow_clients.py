@@ -9,6 +9,7 @@ nothing cannot see that end: of those only the server can tell. Closing standard
 
 from __future__ import annotations
 
+import json
 import select
 import socket
 import sys
@@ -88,11 +89,9 @@ def silence() -> tuple[bytes, bytes]:
 
 
 def greedy() -> tuple[bytes, bytes]:
-    data = ",".join(["1.0"] * LARGE_ROWS)
-    body = (
-        '{"inputs":[{"name":"x","datatype":"FP32","shape":[%d],"data":[%s]}],'
-        '"parameters":{"binary_data_output":true}}' % (LARGE_ROWS, data)
-    ).encode()
+    tensor = {"name": "x", "datatype": "FP32", "shape": [LARGE_ROWS], "data": [1.0] * LARGE_ROWS}
+    question = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
+    body = json.dumps(question).encode()
     return HEAD % b"wide" + b"Content-Length: %d\r\n\r\n" % len(body) + body, b""
 
 

@@ -33,6 +33,7 @@ class SlowClients:
         return after
 
     def one_is_cut(self, within_s: float) -> bool:
+        assert self._process.stdout is not None
         return bool(select.select([self._process.stdout], [], [], within_s)[0])
 
 

@@ -15,16 +15,17 @@ import pytest
 from tests.supervisor.tree import wait_for
 
 from .callers import Callers
+from .figures import tell
 from .operated import Operated, infer_body, infer_request, operate, write
 
 LONG = "SEDP_RELOADS" in os.environ
-RELOADS = int(os.environ.get("SEDP_RELOADS", "10"))
+RELOADS = int(os.environ.get("SEDP_RELOADS", "6"))
 SETTLING = 10 if LONG else 4  # reloads; what is kept for good is there after these
 BROKEN_EVERY = 10 if LONG else 5
 P99_RATIO_MAX = 1.1
 P99_NOISE = 0.15  # of the ratio, on a machine with little else to do
 GROWTH_MAX = 1.05
-QUIET_S = 0.4 if LONG else 0.05
+WINDOW_S = 0.4 if LONG else 0.05  # from a reload on, and once more until the next
 CALLERS = [infer_request("double", infer_body(1.0, 2.5))] * 4
 CALLERS += [infer_request("other", infer_body(3.0))] * 2
 
@@ -55,6 +56,7 @@ def settings(number: int) -> dict[str, str]:
 @pytest.mark.timeout(0 if LONG else 120)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_reloads_fail_no_request_and_leave_nothing_behind(tmp_path: Path, workers: int) -> None:
+    calls: list[tuple[float, float]] = []
     windows: list[tuple[float, float]] = []
     between: list[tuple[float, float]] = []
     rss: list[int] = []
@@ -62,15 +64,17 @@ def test_reloads_fail_no_request_and_leave_nothing_behind(tmp_path: Path, worker
         with Callers(daemon.data_port, CALLERS) as load:
             wait_for(lambda: load.answered > 200)
             for number in range(1, SETTLING + RELOADS + 1):
-                windows.append(_reload(daemon, number, workers))
-                between.append(_quiet())
+                calls.append(_reload(daemon, number, workers))
+                windows.append((calls[-1][0], _wait(WINDOW_S)))
+                between.append((windows[-1][1], _wait(WINDOW_S)))
                 rss.append(daemon.rss_bytes())
         failures, answered = load.failures, load.answered
-        in_windows, outside = load.p99_s(windows), load.p99_s(between)
+        in_calls, in_windows, outside = map(load.p99_s, (calls, windows, between))
     growth = rss[-1] / rss[SETTLING - 1]
-    print(
+    tell(
         f"{workers} workers, {RELOADS} reloads, {answered} answers: p99 {in_windows * 1e3:.2f} ms "
-        f"in the windows, {outside * 1e3:.2f} ms between: {in_windows / outside:.2f}x; "
+        f"in the windows, {outside * 1e3:.2f} ms between: {in_windows / outside:.2f}x "
+        f"({in_calls * 1e3:.2f} ms while a reload was under way); "
         f"RSS {rss[SETTLING - 1] >> 20} → {rss[-1] >> 20} MiB: {growth:.3f}x"
     )
     assert failures == {}
@@ -107,19 +111,21 @@ def _reload_broken(daemon: Operated, number: int, workers: int) -> tuple[float, 
     return start, end
 
 
-def _quiet() -> tuple[float, float]:
-    start = time.monotonic()
-    time.sleep(QUIET_S)
-    return start, time.monotonic()
+def _wait(seconds: float) -> float:
+    """By which clock callers ask."""
+    time.sleep(seconds)
+    return time.monotonic()
 
 
 def test_a_pipeline_that_is_taken_away_is_missed(tmp_path: Path) -> None:
-    with operate(tmp_path, pipelines(0), **settings(0)) as daemon:
-        with Callers(daemon.data_port, CALLERS) as load:
-            wait_for(lambda: load.answered > 20)
-            write(daemon.folder, {"double": "Double"}, **settings(0))
-            assert daemon.change("/admin/reload")[0] == 200
-            wait_for(lambda: bool(load.failures))
+    with (
+        operate(tmp_path, pipelines(0), **settings(0)) as daemon,
+        Callers(daemon.data_port, CALLERS) as load,
+    ):
+        wait_for(lambda: load.answered > 20)
+        write(daemon.folder, {"double": "Double"}, **settings(0))
+        assert daemon.change("/admin/reload")[0] == 200
+        wait_for(lambda: bool(load.failures))
     assert set(load.failures) == {"HTTP/1.1 404 Not Found"}
 
 

@@ -35,7 +35,7 @@ def test_connections_are_shared_evenly(tree: Tree) -> None:
         wait_for(lambda: load.answered > 200)
         held = [worker["connections"] for worker in tree.workers()]
     assert sum(held) == 16
-    assert min(held) >= 4  # a worker that is kept waiting for a core leaves some to the other
+    assert min(held) >= 2  # one that waits for a core leaves some to the other
     assert load.failed == 0
 
 
