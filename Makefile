@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo-data replay test histories crash power-cut syscall-faults lint format bench
-.PHONY: hostile hostile-full schema clean
+.PHONY: workers hostile hostile-full schema clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,10 @@ power-cut: $(VENV)/installed-dev  ## cut the power CUTS=20 times a file system (
 
 syscall-faults: $(VENV)/installed-dev  ## let system calls fail at FAULTS=2000 points (libfiu)
 	@SEDP_FAULTS=$(or $(FAULTS),2000) SEDP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults/test_syscalls.py
+
+workers: $(VENV)/installed-dev  ## kill KILLS=50 workers, replace all ROLLS=10 times, reload RELOADS=100 times, under load
+	@SEDP_KILLS=$(or $(KILLS),50) SEDP_ROLLS=$(or $(ROLLS),10) SEDP_RELOADS=$(or $(RELOADS),100) SEDP_PAUSE_S=0 \
+		SEDP_REPLACED_S=2 $(BIN)/python -m pytest --timeout 0 tests/supervisor/test_workers.py
 
 hostile: $(VENV)/installed-fuzz  ## hostile inputs by thousands (proxies need nginx-light and haproxy)
 	@SEDP_OPENAPI=2000 SEDP_JSON=50000 SEDP_TENSORS=20000 SEDP_FRAMING=5000 SEDP_PROXIED=10000 SEDP_BOMBS=200 \

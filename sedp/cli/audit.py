@@ -34,8 +34,8 @@ def verify(files: tuple[Path, ...]) -> None:
 
     Names the first line that was changed, added or taken out, and exits with 1.
     """
-    from sedp.daemon.audit_chain import BrokenChain, split_lines
-    from sedp.daemon.audit_chain import verify as verify_lines
+    from sedp.daemon.access.audit_chain import BrokenChain, split_lines
+    from sedp.daemon.access.audit_chain import verify as verify_lines
 
     head: str | None = None
     for file in files:

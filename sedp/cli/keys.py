@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from sedp.daemon.key_file import KeyEntry, KeyFile
+    from sedp.daemon.access.key_file import KeyEntry, KeyFile
 
 SCOPES = ("infer", "update", "publish", "admin", "metrics")
 EXAMPLES = """Examples:
@@ -53,9 +53,9 @@ def create(
 
     import msgspec
 
-    from sedp.daemon.caller import Scope
-    from sedp.daemon.key_file import KeyEntry, edit_key_file
-    from sedp.daemon.keys import make_key
+    from sedp.daemon.access.caller import Scope
+    from sedp.daemon.access.key_file import KeyEntry, edit_key_file
+    from sedp.daemon.access.keys import make_key
 
     id_, key, sha256 = make_key()
     entry = KeyEntry(
@@ -78,7 +78,7 @@ def list_(file: Path, as_json: bool) -> None:
     """Show the keys and certificate names of FILE."""
     import time
 
-    from sedp.daemon.key_file import read_key_file
+    from sedp.daemon.access.key_file import read_key_file
 
     keys = read_key_file(file)
     if as_json:
@@ -97,7 +97,7 @@ def revoke(file: Path, id_: str) -> None:
     """Take the key ID out of FILE; ID is what stands between sedp_ and the next _."""
     import msgspec
 
-    from sedp.daemon.key_file import edit_key_file
+    from sedp.daemon.access.key_file import edit_key_file
     from sedp.errors import ConfigError
 
     def without(keys: KeyFile) -> KeyFile:
@@ -112,7 +112,7 @@ def revoke(file: Path, id_: str) -> None:
 
 
 def _parse_moment(text: str) -> int:
-    from sedp.daemon.key_file import parse_moment
+    from sedp.daemon.access.key_file import parse_moment
 
     try:
         return parse_moment(text)
@@ -121,7 +121,7 @@ def _parse_moment(text: str) -> int:
 
 
 def _describe(entry: KeyEntry, now_s: float) -> str:
-    from sedp.daemon.key_file import format_moment
+    from sedp.daemon.access.key_file import format_moment
 
     end = "never expires"
     if entry.expires is not None:
@@ -134,7 +134,7 @@ def _describe(entry: KeyEntry, now_s: float) -> str:
 def _json(keys: KeyFile) -> str:
     import msgspec
 
-    from sedp.daemon.key_file import format_moment
+    from sedp.daemon.access.key_file import format_moment
 
     tree = msgspec.to_builtins(keys)
     for entry in tree["keys"].values():

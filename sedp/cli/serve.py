@@ -62,7 +62,7 @@ def _serve(path: Path, workers: int | None, stimulus_log: Path | None) -> None:
 
 
 def _announce(service: Service, workers: int) -> None:
-    from sedp.daemon.oip_metadata import example_request
+    from sedp.daemon.oip.metadata import example_request
 
     scheme = "https" if service.config.daemon.tls else "http"
     base = _url(scheme, service.data_address)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sedp.config.loading import Config
-from sedp.daemon.admin import AdminPlane
-from sedp.daemon.audit import AuditLog
-from sedp.daemon.dispatch import Dispatcher
+from sedp.daemon.access.audit import AuditLog
+from sedp.daemon.admin.own_control import OwnControl
+from sedp.daemon.admin.plane import AdminPlane
 from sedp.daemon.doors import Doors
-from sedp.daemon.own_control import OwnControl
+from sedp.daemon.http.dispatch import Dispatcher
+from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.server import CLOSE_S, CUT_S, Server
-from sedp.daemon.statistics import DaemonStatistics
 
 
 class Daemon:

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 
 from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.loading import Config
-from sedp.daemon.dispatch import Dispatcher
+from sedp.daemon.access.guard import Guard
+from sedp.daemon.access.security import Security
 from sedp.daemon.doors import Doors, spell
 from sedp.daemon.failures import FailureLog
-from sedp.daemon.grpc_extra import load_grpc_plane
-from sedp.daemon.guard import Guard
-from sedp.daemon.http import DataPlane, Gather
+from sedp.daemon.grpc.extra import load_grpc_plane
+from sedp.daemon.http.data_plane import DataPlane, Gather
+from sedp.daemon.http.dispatch import Dispatcher
+from sedp.daemon.http.limits import ConnectionLimits
+from sedp.daemon.http.listener import Listener
 from sedp.daemon.in_flight_bytes import InFlightBytes
-from sedp.daemon.limits import ConnectionLimits
-from sedp.daemon.listener import Listener
+from sedp.daemon.monitoring.statistics import ListenerStatistics
 from sedp.daemon.repository import Repository
-from sedp.daemon.security import Security
-from sedp.daemon.statistics import ListenerStatistics
 
 if TYPE_CHECKING:
-    from sedp.daemon.acceptor import ConnectionShare
-    from sedp.daemon.grpc_plane import GrpcPlane
+    from sedp.daemon.grpc.plane import GrpcPlane
+    from sedp.daemon.http.acceptor import ConnectionShare
 
 LEAVE_S = 0.02  # between two looks at who is still connected
 

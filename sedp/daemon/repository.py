@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from sedp.daemon.engine_totals import EngineTotals
+from sedp.daemon.monitoring.engine_totals import EngineTotals
 from sedp.daemon.served import PipelineOpener, PipelineState, Place, Served, State
 from sedp.daemon.warm_up import renew
 from sedp.engine.statistics import EngineStatistics

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sedp.daemon.oip_request import RequestReader
+from sedp.daemon.oip.request import RequestReader
 from sedp.daemon.warm_up import StageOpener, close_stages
 from sedp.engine.stimulus_log import StimulusLog
 from sedp.errors import ConfigError, SedpError

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from sedp.config.loading import Config
+from sedp.daemon.access.guard import Guard
+from sedp.daemon.access.security import Security
 from sedp.daemon.doors import Doors
 from sedp.daemon.failures import FailureLog
 from sedp.daemon.front import Front
-from sedp.daemon.guard import Guard
-from sedp.daemon.http import Gather
+from sedp.daemon.http.data_plane import Gather
+from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.parameter_store import open_served
 from sedp.daemon.reload import compare
 from sedp.daemon.repository import PipelineState, Replacement, Repository
-from sedp.daemon.security import Security
 from sedp.daemon.served import EngineStarter, PipelineOpener
-from sedp.daemon.statistics import DaemonStatistics
 from sedp.daemon.store_writer import StoreWriter
 from sedp.daemon.warm_up import StageOpener
 from sedp.errors import RequestError
@@ -37,8 +37,8 @@ from sedp.storage.table_spec import TableSpec
 from sedp.storage.updates import Durability, Receipt
 
 if TYPE_CHECKING:
-    from sedp.daemon.acceptor import ConnectionShare
-    from sedp.daemon.shared_use import SharedUse
+    from sedp.daemon.access.shared_use import SharedUse
+    from sedp.daemon.http.acceptor import ConnectionShare
 
 CLOSE_S = 1.0  # for the last responses to go out, once their events have ended
 CUT_S = 0.01  # when waiting is over; aiohttp would take 0 for ever

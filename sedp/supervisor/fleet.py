@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from sedp.daemon.statistics import DaemonStatistics, WorkerState
+from sedp.daemon.monitoring.statistics import DaemonStatistics, WorkerState
 from sedp.errors import SedpError
 from sedp.supervisor import messages
 from sedp.supervisor.channel import ChannelClosed

@@ -11,9 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sedp.daemon import merging
+from sedp.daemon.monitoring import merging
+from sedp.daemon.monitoring.statistics import DaemonStatistics, WorkerState
 from sedp.daemon.repository import PipelineState, State
-from sedp.daemon.statistics import DaemonStatistics, WorkerState
 from sedp.daemon.store_writer import StoreWriter
 from sedp.engine.statistics import EngineStatistics
 from sedp.errors import RequestError

@@ -22,9 +22,9 @@ from typing import Self
 import msgspec
 
 from sedp.config.daemon_settings import DaemonSettings
-from sedp.daemon.acceptor import ConnectionCounts
+from sedp.daemon.access.shared_use import SharedUse
 from sedp.daemon.doors import Doors
-from sedp.daemon.shared_use import SharedUse
+from sedp.daemon.http.acceptor import ConnectionCounts
 from sedp.errors import SedpError
 
 SLOTS_A_WORKER = 3  # for itself, a successor, and one that died just now

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from sedp.daemon import merging
-from sedp.daemon.shared_use import SharedUse
-from sedp.daemon.statistics import DaemonStatistics
+from sedp.daemon.access.shared_use import SharedUse
+from sedp.daemon.monitoring import merging
+from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.supervisor import messages
 from sedp.supervisor.launch import Inheritance, Launched
 from sedp.supervisor.worker_process import WorkerProcess

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 
-from sedp.daemon.statistics import WorkerState
+from sedp.daemon.monitoring.statistics import WorkerState
 from sedp.errors import SedpError
 from sedp.supervisor.backoff import Backoff
 from sedp.supervisor.nursery import Nursery

@@ -17,17 +17,17 @@ import msgspec
 
 from sedp.config.loading import Config
 from sedp.config.settings import StoreSettings
-from sedp.daemon.admin import AdminPlane
-from sedp.daemon.audit import AuditLog
-from sedp.daemon.dispatch import Dispatcher
+from sedp.daemon.access.audit import AuditLog
+from sedp.daemon.access.guard import Guard
+from sedp.daemon.admin.plane import AdminPlane
 from sedp.daemon.doors import spell
 from sedp.daemon.failures import FailureLog
-from sedp.daemon.guard import Guard
+from sedp.daemon.http.dispatch import Dispatcher
+from sedp.daemon.http.limits import ConnectionLimits
+from sedp.daemon.http.listener import Listener
 from sedp.daemon.in_flight_bytes import InFlightBytes
-from sedp.daemon.limits import ConnectionLimits
-from sedp.daemon.listener import Listener
+from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.parameter_store import open_store
-from sedp.daemon.statistics import DaemonStatistics
 from sedp.daemon.store_writer import StoreWriter
 from sedp.supervisor import messages
 from sedp.supervisor.fleet import Fleet

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sedp.config.document import read_content
 from sedp.config.loading import Config, load
-from sedp.daemon.security import Security
+from sedp.daemon.access.security import Security
 from sedp.supervisor import messages
 
 

@@ -27,11 +27,11 @@ import uvloop
 
 from sedp.config.loading import Config, load
 from sedp.cores import usable_cores
-from sedp.daemon.acceptor import ConnectionCounts, ConnectionShare
+from sedp.daemon.access.shared_use import SharedUse
 from sedp.daemon.doors import Doors
+from sedp.daemon.http.acceptor import ConnectionCounts, ConnectionShare
+from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.server import Change, Server
-from sedp.daemon.shared_use import SharedUse
-from sedp.daemon.statistics import DaemonStatistics
 from sedp.errors import SedpError
 from sedp.supervisor import messages
 from sedp.supervisor.channel import Channel

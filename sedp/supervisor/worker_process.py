@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from sedp.daemon import merging
-from sedp.daemon.acceptor import ABSENT, ConnectionCounts
-from sedp.daemon.statistics import DaemonStatistics, WorkerState
+from sedp.daemon.http.acceptor import ABSENT, ConnectionCounts
+from sedp.daemon.monitoring import merging
+from sedp.daemon.monitoring.statistics import DaemonStatistics, WorkerState
 from sedp.errors import SedpError
 from sedp.supervisor import messages
 from sedp.supervisor.channel import Channel, ChannelClosed

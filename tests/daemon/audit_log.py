@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sedp.daemon.audit import AuditLog
-from sedp.daemon.audit_chain import Chain, read_line, split_lines, verify
-from sedp.daemon.caller import Caller, Scope
+from sedp.daemon.access.audit import AuditLog
+from sedp.daemon.access.audit_chain import Chain, read_line, split_lines, verify
+from sedp.daemon.access.caller import Caller, Scope
 
 OPERATOR = Caller("0123abcd", "ops", frozenset({Scope.ADMIN}))
 

@@ -10,14 +10,14 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from sedp.daemon.body import read_body
-from sedp.daemon.connection import Connection
-from sedp.daemon.dispatch import Call, Dispatcher, Route
 from sedp.daemon.failures import FailureLog
+from sedp.daemon.http.body import read_body
+from sedp.daemon.http.connection import Connection
+from sedp.daemon.http.dispatch import Call, Dispatcher, Route
+from sedp.daemon.http.limits import ConnectionLimits
+from sedp.daemon.http.listener import Listener
+from sedp.daemon.http.response import Response
 from sedp.daemon.in_flight_bytes import InFlightBytes
-from sedp.daemon.limits import ConnectionLimits
-from sedp.daemon.listener import Listener
-from sedp.daemon.response import Response
 from sedp.engine.events import Outcome
 from sedp.live import Unanswered
 

@@ -13,12 +13,12 @@ import grpc
 
 from sedp.columns import DTYPES, Array, Batch, ColumnSpec, Level, TensorSpec
 from sedp.config.daemon_settings import DaemonSettings
-from sedp.daemon.grpc_extra import load_grpc_plane
-from sedp.daemon.grpc_messages import message_class
-from sedp.daemon.grpc_plane import GrpcPlane
-from sedp.daemon.guard import Guard
-from sedp.daemon.oip_request import RequestReader
-from sedp.daemon.oip_statistics import Loaded, model_statistics
+from sedp.daemon.access.guard import Guard
+from sedp.daemon.grpc.extra import load_grpc_plane
+from sedp.daemon.grpc.messages import message_class
+from sedp.daemon.grpc.plane import GrpcPlane
+from sedp.daemon.oip.request import RequestReader
+from sedp.daemon.oip.statistics import Loaded, model_statistics
 from sedp.daemon.served import PipelineState, Served, State
 from sedp.engine.events import Outcome
 from sedp.engine.graph import StagePlan

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 
-from sedp.daemon.acceptor import ABSENT, Acceptor, ConnectionCounts, ConnectionShare
+from sedp.daemon.http.acceptor import ABSENT, Acceptor, ConnectionCounts, ConnectionShare
 
 from .calls import until
 

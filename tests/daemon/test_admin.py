@@ -16,9 +16,9 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from sedp.daemon.daemon import Daemon
-from sedp.daemon.metrics import ROWS, _histogram, registry
-from sedp.daemon.statistics import DaemonStatistics
-from sedp.daemon.status import StatusWriter
+from sedp.daemon.monitoring.metrics import ROWS, _histogram, registry
+from sedp.daemon.monitoring.statistics import DaemonStatistics
+from sedp.daemon.monitoring.status import StatusWriter
 from sedp.engine.histogram import Histogram
 from sedp.storage.miss_policy import MissRule
 from sedp.storage.store import ParameterStore

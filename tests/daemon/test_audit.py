@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sedp.daemon.audit import AuditLog
-from sedp.daemon.audit_chain import START, BrokenChain, Chain
+from sedp.daemon.access.audit import AuditLog
+from sedp.daemon.access.audit_chain import START, BrokenChain, Chain
 from sedp.errors import ConfigError, RequestError
 
 from .audit_log import OPERATOR, check, details, write
@@ -84,8 +84,8 @@ def test_a_crash_while_a_torn_line_is_marked_is_survived(file: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from sedp.daemon.audit import AuditLog
-from sedp.daemon.caller import ANYBODY
+from sedp.daemon.access.audit import AuditLog
+from sedp.daemon.access.caller import ANYBODY
 log = AuditLog(Path(sys.argv[1]))
 for number in range(10**9):
     log.record(ANYBODY, "reload", str(number), "done")

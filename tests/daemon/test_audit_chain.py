@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sedp.cli.main import group
-from sedp.daemon.audit import AuditLog
-from sedp.daemon.audit_chain import (
+from sedp.daemon.access.audit import AuditLog
+from sedp.daemon.access.audit_chain import (
     RECORD_BYTES_MAX,
     START,
     BrokenChain,

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from sedp.config.security_settings import AuthSettings
-from sedp.daemon.caller import ANYBODY, Scope
+from sedp.daemon.access.caller import ANYBODY, Scope
+from sedp.daemon.access.guard import Guard
+from sedp.daemon.access.key_file import KeyEntry, KeyFile, edit_key_file
+from sedp.daemon.access.keys import make_key
 from sedp.daemon.daemon import Daemon
-from sedp.daemon.dispatch import Dispatcher
-from sedp.daemon.guard import Guard
-from sedp.daemon.key_file import KeyEntry, KeyFile, edit_key_file
-from sedp.daemon.keys import make_key
-from sedp.daemon.path_table import NAME
+from sedp.daemon.http.dispatch import Dispatcher
+from sedp.daemon.http.path_table import NAME
 
 from .conftest import StartDaemon
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sedp.daemon import body as body_module
-from sedp.daemon.body import CHUNKS_MAX
+from sedp.daemon.http import body as body_module
+from sedp.daemon.http.body import CHUNKS_MAX
 
 from .calls import until
 from .door import Client, OpenDoor, chunked, doors, post

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sedp.columns import DTYPES, Array
-from sedp.daemon.oip_request import InferenceRequest, RequestReader
-from sedp.daemon.oip_response import write_response
+from sedp.daemon.oip.request import InferenceRequest, RequestReader
+from sedp.daemon.oip.response import write_response
 from sedp.errors import RequestError
 
 from . import wire

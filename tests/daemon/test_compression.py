@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sedp.daemon.compression import WORTH_BYTES, choose_encoding, deflate, inflate
-from sedp.daemon.response import Response
+from sedp.daemon.http.compression import WORTH_BYTES, choose_encoding, deflate, inflate
+from sedp.daemon.http.response import Response
 from sedp.errors import RequestError
 
 from .door import Client, OpenDoor, doors, post

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sedp.daemon import early_refusals
+from sedp.daemon.http import early_refusals
 
 from .door import Client, Door, OpenDoor, chunked, doors, post
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sedp.config.security_settings import TenantSettings
-from sedp.daemon.fair_share import ACTIVE_NS, NOTE_NS, FairShare
-from sedp.daemon.quota import SECOND, Use
+from sedp.daemon.access.fair_share import ACTIVE_NS, NOTE_NS, FairShare
+from sedp.daemon.access.quota import SECOND, Use
 
 START_NS = 12_345_678_901_234
 

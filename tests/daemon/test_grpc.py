@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sedp.columns import DTYPES, Array
-from sedp.daemon.grpc_messages import message_class
-from sedp.daemon.grpc_request import CONTENTS
+from sedp.daemon.grpc.messages import message_class
+from sedp.daemon.grpc.request import CONTENTS
 
 from .grpc_front import INFER, SERVICE, Front, call, outputs, request, serving
 

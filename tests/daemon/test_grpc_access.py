@@ -15,10 +15,10 @@ from grpc import StatusCode
 
 from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.security_settings import TenantSettings, TlsSettings
-from sedp.daemon.caller import Scope
-from sedp.daemon.guard import Guard, Rules
-from sedp.daemon.key_file import CertificateEntry, KeyEntry, KeyFile
-from sedp.daemon.keys import KeyRing, make_key
+from sedp.daemon.access.caller import Scope
+from sedp.daemon.access.guard import Guard, Rules
+from sedp.daemon.access.key_file import CertificateEntry, KeyEntry, KeyFile
+from sedp.daemon.access.keys import KeyRing, make_key
 from sedp.errors import ConfigError
 
 from .calls import until

@@ -16,7 +16,7 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from sedp.daemon import grpc_extra
+from sedp.daemon.grpc import extra as grpc_extra
 from sedp.errors import ConfigError
 
 from .calls import until
@@ -175,7 +175,7 @@ async def test_an_address_that_is_taken_is_a_wrong_config() -> None:
 
 
 def test_without_the_extra_the_config_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "sedp.daemon.grpc_plane", raising=False)
+    monkeypatch.delitem(sys.modules, "sedp.daemon.grpc.plane", raising=False)
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(ConfigError, match=r"grpc is not installed; pip install 'sedp\[grpc\]'"):
         grpc_extra.load_grpc_plane()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from grpc import StatusCode
 
-from sedp.daemon.grpc_calls import GrpcCall
-from sedp.daemon.grpc_plane import METADATA_BYTES_MAX
-from sedp.daemon.grpc_wire import HEAD_BYTES_MAX
+from sedp.daemon.grpc.calls import GrpcCall
+from sedp.daemon.grpc.plane import METADATA_BYTES_MAX
+from sedp.daemon.grpc.wire import HEAD_BYTES_MAX
 from sedp.daemon.request_ids import RequestIds
 from sedp.engine.events import NEVER_NS, Outcome
 

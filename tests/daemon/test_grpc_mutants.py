@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sedp.columns import DTYPES
-from sedp.daemon.grpc_messages import SERVICE as DESCRIPTOR
-from sedp.daemon.grpc_messages import message_class
-from sedp.daemon.grpc_request import Translator
-from sedp.daemon.grpc_wire import cut, join, nest
-from sedp.daemon.oip_request import RequestReader
+from sedp.daemon.grpc.messages import SERVICE as DESCRIPTOR
+from sedp.daemon.grpc.messages import message_class
+from sedp.daemon.grpc.request import Translator
+from sedp.daemon.grpc.wire import cut, join, nest
+from sedp.daemon.oip.request import RequestReader
 from sedp.errors import RequestError
 
 from . import wire

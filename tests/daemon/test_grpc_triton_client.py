@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sedp.daemon.grpc_messages import FILE, POOL, SERVICE
+from sedp.daemon.grpc.messages import FILE, POOL, SERVICE
 
 from .grpc_front import Front, serving
 

@@ -14,8 +14,7 @@ import pytest
 from multidict import CIMultiDict
 
 from sedp.config.security_settings import TenantSettings
-from sedp.daemon.failures import FailureLog
-from sedp.daemon.guard import (
+from sedp.daemon.access.guard import (
     ANYBODY,
     CHALLENGE,
     NOBODY,
@@ -26,9 +25,10 @@ from sedp.daemon.guard import (
     Rules,
     Scope,
 )
-from sedp.daemon.key_file import CertificateEntry, KeyEntry, KeyFile
-from sedp.daemon.keys import KeyRing, make_key
-from sedp.daemon.peer import certificate_names
+from sedp.daemon.access.key_file import CertificateEntry, KeyEntry, KeyFile
+from sedp.daemon.access.keys import KeyRing, make_key
+from sedp.daemon.access.peer import certificate_names
+from sedp.daemon.failures import FailureLog
 from sedp.errors import RequestError
 
 NOW_S = 1_000_000.0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sedp.daemon.json_depth import DEPTH_MAX, check_depth, is_deeper
+from sedp.daemon.oip.json_depth import DEPTH_MAX, check_depth, is_deeper
 from sedp.errors import RequestError
 
 TEXTS = st.text(st.sampled_from('[]{}"\\a'), max_size=8)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sedp.columns import Array
-from sedp.daemon.json_numbers import read_floats, read_integers
-from sedp.daemon.powers_of_five import EXPONENT_MAX, leading_bits
+from sedp.daemon.oip.json_numbers import read_floats, read_integers
+from sedp.daemon.oip.powers_of_five import EXPONENT_MAX, leading_bits
 
 F8, F4, I8 = np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.int64)
 DECIMALS = 100_000  # of each kind; a million were tried once

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from sedp.cli import keys as keys_command
 from sedp.cli.main import group
-from sedp.daemon.caller import Caller, Scope
-from sedp.daemon.key_file import (
+from sedp.daemon.access.caller import Caller, Scope
+from sedp.daemon.access.key_file import (
     CertificateEntry,
     KeyEntry,
     KeyFile,
@@ -26,7 +26,7 @@ from sedp.daemon.key_file import (
     parse_moment,
     read_key_file,
 )
-from sedp.daemon.keys import KeyRing, hash_secret, make_key, read_keys
+from sedp.daemon.access.keys import KeyRing, hash_secret, make_key, read_keys
 from sedp.errors import ConfigError
 
 NOW_S = parse_moment("2026-11-22")

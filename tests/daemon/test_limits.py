@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import uvloop
 
-from sedp.daemon import connection as connection_module
-from sedp.daemon.connection import Connection
-from sedp.daemon.limits import (
+from sedp.daemon.http import connection as connection_module
+from sedp.daemon.http.connection import Connection
+from sedp.daemon.http.limits import (
     FIELD_BYTES_MAX,
     FIELDS_MAX,
     HEAD_BYTES_MAX,

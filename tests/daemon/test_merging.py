@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sedp.daemon.merging import known, merge, past
-from sedp.daemon.statistics import DaemonStatistics
+from sedp.daemon.monitoring.merging import known, merge, past
+from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.engine.events import Outcome
 from sedp.engine.histogram import Histogram
 from tests.supervisor.samples import worker_statistics

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sedp.columns import Array
-from sedp.daemon.oip_request import InferenceRequest, RequestReader
+from sedp.daemon.oip.request import InferenceRequest, RequestReader
 from sedp.errors import RequestError
 
 from . import wire

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sedp.columns import Array
-from sedp.daemon.oip_metadata import example_request, pipeline_metadata
-from sedp.daemon.oip_request import InferenceRequest, RequestReader
-from sedp.daemon.oip_response import write_response
+from sedp.daemon.oip.metadata import example_request, pipeline_metadata
+from sedp.daemon.oip.request import InferenceRequest, RequestReader
+from sedp.daemon.oip.response import write_response
 from sedp.errors import RequestError
 
 from . import wire

@@ -7,7 +7,7 @@ import time
 import aiohttp
 import pytest
 
-from sedp.daemon.oip_statistics import Loaded, model_statistics
+from sedp.daemon.oip.statistics import Loaded, model_statistics
 from sedp.engine.events import Outcome
 from sedp.engine.histogram import Histogram
 from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageStatistics

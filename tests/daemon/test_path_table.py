@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sedp.daemon.dispatch import Call, Route, json_response
-from sedp.daemon.path_table import PathTable
-from sedp.daemon.response import Response
+from sedp.daemon.http.dispatch import Call, Route, json_response
+from sedp.daemon.http.path_table import PathTable
+from sedp.daemon.http.response import Response
 
 
 async def answer(_call: Call) -> Response:

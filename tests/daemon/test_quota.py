@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sedp.config.security_settings import TenantSettings
-from sedp.daemon.quota import SECOND, Bucket, Place, Use
-from sedp.daemon.shared_use import PLACES, SharedUse
+from sedp.daemon.access.quota import SECOND, Bucket, Place, Use
+from sedp.daemon.access.shared_use import PLACES, SharedUse
 from sedp.errors import ConfigError
 
 START_NS = 12_345_678_901_234
@@ -168,7 +168,7 @@ def test_places_are_claimed_by_one_process_at_a_time(monkeypatch: pytest.MonkeyP
 
 CLAIM = """
 import sys
-from sedp.daemon.shared_use import SharedUse
+from sedp.daemon.access.shared_use import SharedUse
 memory = SharedUse(int(sys.argv[1]), 0)
 for number in range(int(sys.argv[2]), 500, 4):
     memory.place(f"tenant-{number}").full_ns[0] += 1 + int(sys.argv[2])

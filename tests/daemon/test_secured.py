@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from sedp.cli.main import group
 from sedp.config.loading import load
-from sedp.daemon.audit_chain import split_lines, verify
+from sedp.daemon.access.audit_chain import split_lines, verify
 from sedp.daemon.daemon import Daemon
 
 CONFIG = """\

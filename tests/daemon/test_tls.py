@@ -16,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from sedp.config.security_settings import TlsSettings
-from sedp.daemon.peer import NOBODY, Peer
-from sedp.daemon.tls import make_context, read_tls_files
+from sedp.daemon.access.peer import NOBODY, Peer
+from sedp.daemon.access.tls import make_context, read_tls_files
 from sedp.errors import ConfigError
 
 CA = trustme.CA()

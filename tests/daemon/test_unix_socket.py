@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from sedp.config.addresses import Address
+from sedp.daemon.access.guard import Guard
+from sedp.daemon.access.peer import Peer
 from sedp.daemon.doors import bind
-from sedp.daemon.guard import Guard
-from sedp.daemon.peer import Peer
 from sedp.errors import RequestError
 
 NOBODY_UID = 65_534

@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from sedp.config.loading import load
+from sedp.daemon.admin.table_update import read_update
 from sedp.daemon.daemon import Daemon
-from sedp.daemon.table_update import read_update
 from sedp.errors import RequestError
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec

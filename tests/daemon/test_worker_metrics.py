@@ -8,8 +8,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from sedp.daemon.metrics import registry
-from sedp.daemon.status import _quantiles
+from sedp.daemon.monitoring.metrics import registry
+from sedp.daemon.monitoring.status import _quantiles
 from sedp.engine.events import Outcome
 from sedp.engine.histogram import Histogram
 from tests.supervisor.samples import worker_statistics

@@ -33,7 +33,7 @@ SECRET = "0" * 40
 
 
 def _key_ring(folder: Path) -> Any:
-    from sedp.daemon.keys import hash_secret, read_keys
+    from sedp.daemon.access.keys import hash_secret, read_keys
 
     path = folder / "keys.yaml"
     path.touch(0o600)
@@ -42,7 +42,7 @@ def _key_ring(folder: Path) -> Any:
 
 
 def api_key(folder: Path) -> Parse:
-    from sedp.daemon.guard import NOBODY, Guard, Rules
+    from sedp.daemon.access.guard import NOBODY, Guard, Rules
     from sedp.errors import RequestError
 
     guard = Guard(Rules(_key_ring(folder)))
@@ -57,7 +57,7 @@ def api_key(folder: Path) -> Parse:
 
 
 def key_file(folder: Path) -> Parse:
-    from sedp.daemon.key_file import read_key_file
+    from sedp.daemon.access.key_file import read_key_file
     from sedp.errors import ConfigError
 
     path = folder / "fuzzed.yaml"
@@ -106,7 +106,7 @@ LOG_HEADER = (
 
 
 def audit_log(_folder: Path) -> Parse:
-    from sedp.daemon.audit_chain import BrokenChain, split_lines, verify
+    from sedp.daemon.access.audit_chain import BrokenChain, split_lines, verify
 
     def parse(data: bytes) -> None:
         with contextlib.suppress(BrokenChain):

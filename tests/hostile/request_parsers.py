@@ -30,7 +30,7 @@ PIPELINES = [
 
 
 def json_request(_folder: Path) -> Parse:
-    from sedp.daemon.oip_request import RequestReader
+    from sedp.daemon.oip.request import RequestReader
     from sedp.errors import RequestError
 
     readers = [RequestReader(pipeline, 8) for pipeline in PIPELINES]
@@ -44,7 +44,7 @@ def json_request(_folder: Path) -> Parse:
 
 def json_numbers(_folder: Path) -> Parse:
     """Numbers are read as the standard library reads them, to the last bit."""
-    from sedp.daemon.tensors import read_json
+    from sedp.daemon.oip.tensors import read_json
     from sedp.errors import RequestError
 
     def parse(data: bytes) -> None:
@@ -68,7 +68,7 @@ NUMBER_TYPES = ["FP64", "FP32", "INT64", "UINT8"]
 
 
 def binary_request(_folder: Path) -> Parse:
-    from sedp.daemon.oip_request import RequestReader
+    from sedp.daemon.oip.request import RequestReader
     from sedp.errors import RequestError
 
     readers = [RequestReader(pipeline, 8) for pipeline in PIPELINES]
@@ -87,8 +87,8 @@ def binary_seed(number: int, tensors: dict[str, Any]) -> bytes:
 
 
 def headers(_folder: Path) -> Parse:
-    from sedp.daemon.compression import check_encoding, choose_encoding
     from sedp.daemon.deadlines import read_timeout
+    from sedp.daemon.http.compression import check_encoding, choose_encoding
     from sedp.daemon.traces import parse_trace
     from sedp.errors import RequestError
 
@@ -104,8 +104,8 @@ def headers(_folder: Path) -> Parse:
 
 
 def grpc_request(_folder: Path) -> Parse:
-    from sedp.daemon.grpc_request import Translator
-    from sedp.daemon.oip_request import RequestReader
+    from sedp.daemon.grpc.request import Translator
+    from sedp.daemon.oip.request import RequestReader
     from sedp.errors import RequestError
 
     translator = Translator(8)
@@ -128,7 +128,7 @@ GRPC_TYPED = b"0\x0a\x01p\x2a\x17\x0a\x01x\x12\x04FP32\x1a\x01\x02\x2a\x0a\x32\x
 
 
 def table_update(_folder: Path) -> Parse:
-    from sedp.daemon.table_update import read_update
+    from sedp.daemon.admin.table_update import read_update
     from sedp.errors import RequestError
     from sedp.storage.table_spec import TableSpec
 

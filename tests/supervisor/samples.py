@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from sedp.daemon.statistics import DaemonStatistics, ListenerStatistics, WorkerState
+from sedp.daemon.monitoring.statistics import DaemonStatistics, ListenerStatistics, WorkerState
 from sedp.engine.events import Outcome
 from sedp.engine.histogram import Histogram, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageStatistics

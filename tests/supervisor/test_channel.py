@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 import pytest
 
-from sedp.daemon.statistics import DaemonStatistics
+from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.errors import ConfigError, RequestError, SedpError, StoreError
 from sedp.supervisor import messages
 from sedp.supervisor.channel import FRAME_BYTES_MAX, PENDING_MAX, Channel, ChannelClosed

@@ -1,0 +1,1 @@
+"""The admin plane: what operators see and change."""

@@ -1,0 +1,1 @@
+"""The data plane over gRPC; needs the extra `sedp[grpc]`."""

@@ -1,0 +1,1 @@
+"""The data plane over HTTP: sockets, connections, limits, routes."""

@@ -1,0 +1,208 @@
+"""From a path to its handler, and from whatever happens there to a response.
+
+Paths are known when the daemon starts, so routing is a look-up in a dict. Here is the border
+where every exception ends: a wrong request becomes its 4xx, an unanswered event its 5xx, a bug of
+ours a 500 that says nothing but a request id. No error body is anything but `{"error": text}`.
+
+Who calls is asked before anything else: without an answer no path, no name and no body is looked
+at, so that strangers learn nothing and cost little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol, cast
+
+from aiohttp import HttpVersion11, web
+
+from sedp.daemon.access.guard import ANYBODY, Guard, Peer, Scope
+from sedp.daemon.failures import CALLER_GONE, FailureLog, Refusal, refuse
+from sedp.daemon.http.compression import deflate
+from sedp.daemon.http.early_refusals import EarlyRefusals
+from sedp.daemon.http.response import SERVER, Response, json_response
+from sedp.daemon.request_ids import RequestIds
+from sedp.daemon.traces import read_trace
+from sedp.errors import RequestError
+from sedp.live import Unanswered
+
+__all__ = ["SERVER", "Call", "Dispatcher", "Handler", "Route", "Routes", "json_response"]
+
+REQUEST_ID_HEADER = "X-Request-Id"
+
+
+class Call:
+    """One request on its way through the dispatcher.
+
+    Args:
+        request: head read, body not yet.
+        id: the caller's `X-Request-Id`, or one of ours.
+        arrived_ns: on the monotonic clock.
+        caller: who asks; `ANYBODY` where nobody is asked.
+    """
+
+    __slots__ = ("arrived_ns", "caller", "id", "request")
+
+    def __init__(self, request: web.BaseRequest, id_: str, arrived_ns: int) -> None:
+        self.request = request
+        self.id = id_
+        self.arrived_ns = arrived_ns
+        self.caller = ANYBODY
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+class HeadSource(Protocol):
+    """The connection that a request comes from."""
+
+    def whole_head(self) -> bytes | None:
+        """The request's head as it came, when nothing but the request came with it."""
+
+
+class Route(NamedTuple):
+    """What answers at a path and method.
+
+    Args:
+        scope: that the caller must have; `None` lets everybody in.
+        refuse: why the next request would not be answered, whatever it is; asked, and counted,
+            before a body is read. `None` when it may come.
+    """
+
+    handler: Handler
+    scope: Scope | None = None
+    refuse: Callable[[], Unanswered | None] | None = None
+
+
+Routes = Mapping[str, Mapping[str, Route]]  # path → method → route
+
+
+class Dispatcher:
+    """Answers the requests of one listener.
+
+    Args:
+        routes: what is there; may be replaced as a whole while serving.
+        missing: says why a path is not there; the text of its 404.
+        log: for what went wrong on our side.
+        guard: asked who calls.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        missing: Callable[[str], str],
+        log: FailureLog,
+        guard: Guard | None = None,
+    ) -> None:
+        self.responses: Counter[int] = Counter()  # by status
+        self.closing = False  # ask clients to leave after their next response
+        self.routes = routes
+        self._ids = RequestIds()
+        self.early = EarlyRefusals(self.responses, self._ids)
+        self._missing = missing
+        self._log = log
+        self._guard = guard or Guard()
+        self._active = 0
+        self._idle = asyncio.Event()
+
+    async def __call__(self, request: web.BaseRequest, peer: Peer) -> Response:
+        """Answer one request, whatever happens.
+
+        Args:
+            peer: of the connection it came on.
+        """
+        headers = request.headers
+        call = Call(
+            request,
+            self._ids.choose(headers.get(REQUEST_ID_HEADER, "")),
+            time.monotonic_ns(),
+        )
+        self._active += 1
+        try:
+            response = await self._answer(call, peer)
+        except asyncio.CancelledError:
+            self.responses[CALLER_GONE] += 1
+            raise
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+        self.responses[response.status] += 1
+        if "Accept-Encoding" in headers:
+            await deflate(response, headers["Accept-Encoding"])
+        response.headers[REQUEST_ID_HEADER] = call.id
+        if (trace := read_trace(headers)) is not None:
+            response.headers |= trace.headers()
+        return response
+
+    async def idle(self) -> None:
+        """Wait until no handler runs."""
+        while self._active:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _answer(self, call: Call, peer: Peer) -> Response:
+        try:
+            return await self._route(call, peer)
+        except RequestError as err:
+            return json_response(err.status, {"error": str(err)}, err.headers)
+        except Unanswered as err:
+            return self._refuse(refuse(err), err, call)
+        except Exception as err:
+            request = call.request
+            self._note(call, f"{request.method} {request.path[:200]!r}", err)
+            text = "the server failed on this request; its log has the reason under request id"
+            return json_response(500, {"error": f"{text} {call.id}"})
+
+    async def _route(self, call: Call, peer: Peer) -> Response:
+        request = call.request
+        methods = self.routes.get(request.raw_path) or self.routes.get(request.path)
+        route = None
+        if methods is not None:
+            route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None or route.scope is not None:
+            call.caller = self._guard.identify(request.headers, peer)
+        if route is None:
+            return self._absent(request, methods)
+        if route.scope is not None:
+            self._guard.require(call.caller, route.scope)
+        if route.refuse is not None and (unanswered := route.refuse()) is not None:
+            self._learn(request, route.refuse, peer)
+            raise unanswered
+        return await route.handler(call)
+
+    def _learn(
+        self, request: web.BaseRequest, reason: Callable[[], Unanswered | None], peer: Peer
+    ) -> None:
+        """Remember a refused head, if it alone says all there is to say about the request."""
+        headers = request.headers
+        head = cast(HeadSource, request.protocol).whole_head()
+        if head is None or request.version != HttpVersion11 or not request.keep_alive:
+            return
+        if "Expect" in headers or "Upgrade" in headers or read_trace(headers) is not None:
+            return
+        id_ = headers.get(REQUEST_ID_HEADER, "")
+        request_id = id_ if id_ and self._ids.choose(id_) == id_ else ""
+        self.early.learn(head, request.content_length or 0, peer, request_id, reason)
+
+    def _absent(self, request: web.BaseRequest, methods: Mapping[str, Route] | None) -> Response:
+        if methods is None:
+            raise RequestError(self._missing(request.path), 404)
+        allow = ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
+        text = f"method {request.method[:20]!r} is not allowed here; use {allow}"
+        raise RequestError(text, 405, {"Allow": allow})
+
+    def _refuse(self, refusal: Refusal, err: Unanswered, call: Call) -> Response:
+        text = refusal.text
+        if refusal.status == 500:
+            reason = repr(err.__cause__)[:200] if err.__cause__ else "no reason given"
+            self._note(call, f"{err}: {reason}")
+            text = f"{text} under request id {call.id}"
+        return json_response(refusal.status, {"error": text}, refusal.headers)
+
+    def _note(self, call: Call, text: str, error: BaseException | None = None) -> None:
+        trace = read_trace(call.request.headers)
+        where = f"request {call.id}" + (f", trace {trace.id}" if trace is not None else "")
+        self._log.write(f"{where}: {text}", error)

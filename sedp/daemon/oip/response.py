@@ -1,0 +1,82 @@
+"""An Open Inference Protocol v2 response: from output columns to bytes.
+
+Pure. JSON comes first, the binary tensors follow in the listed order, little-endian and without
+padding. Shapes are those the pipeline declares, with the number of candidates filled in.
+
+Names, shapes and sizes depend on what is asked and on the number of candidates alone. That part,
+the *frame*, is written once and kept with what was asked; a response fills in values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import orjson
+
+from sedp.columns import ANY, DTYPES, Array
+from sedp.daemon.oip.layout import WantedOutput, WantedOutputs
+from sedp.daemon.oip.request import InferenceRequest
+from sedp.daemon.oip.tensors import write_binary, write_json
+from sedp.pipeline import Pipeline
+
+FRAMES_MAX = 1024  # kept with one set of outputs: one for each number of candidates
+
+
+def write_response(
+    pipeline: Pipeline, request: InferenceRequest, columns: Mapping[str, Array]
+) -> tuple[bytes, int | None]:
+    """Encode the wanted outputs.
+
+    Args:
+        columns: by output name, at least those wanted.
+
+    Returns:
+        The body, and the length of its JSON part when binary tensors follow, else `None`.
+
+    Raises:
+        RequestError: 406, an output wanted as JSON has values that JSON cannot carry.
+    """
+    outputs, rows = request.outputs, request.batch.row_count
+    frame = outputs.frames.get(rows) or _keep_frame(pipeline, outputs, rows)
+    text = [frame[0]]
+    if request.id is not None:
+        text += (b'"id":', orjson.dumps(request.id), b",")
+    text.append(b'"outputs":[')
+    tails: list[bytes] = []
+    for wanted, opening in zip(outputs, frame[1:], strict=True):
+        column = columns[wanted.name]
+        text.append(opening)
+        if not wanted.binary:
+            values = write_json(wanted.name, wanted.tensor.column.datatype, column)
+            text += (orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY), b"},")
+            continue
+        datatype = wanted.tensor.column.datatype
+        tails.append(write_binary(datatype, column))
+        if datatype == "BYTES":
+            text.append(b"%d}}," % len(tails[-1]))
+    head = b"".join(text)[: -len(b",")] + b"]}"
+    return (b"".join((head, *tails)), len(head)) if tails else (head, None)
+
+
+def _keep_frame(pipeline: Pipeline, outputs: WantedOutputs, rows: int) -> tuple[bytes, ...]:
+    """The JSON before the outputs, and that of each output up to its values."""
+    opening = orjson.dumps({"model_name": pipeline.name, "model_version": pipeline.version})
+    frame = (opening[:-1] + b",", *(_frame(wanted, rows) for wanted in outputs))
+    if len(outputs.frames) >= FRAMES_MAX:
+        outputs.frames.clear()
+    outputs.frames[rows] = frame
+    return frame
+
+
+def _frame(wanted: WantedOutput, rows: int) -> bytes:
+    """All of an output's JSON when its size is known, else what stands before size or values."""
+    shape = [rows if size == ANY else size for size in wanted.tensor.dims]
+    datatype = wanted.tensor.column.datatype
+    text = orjson.dumps({"name": wanted.name, "datatype": datatype, "shape": shape})[:-1]
+    if not wanted.binary:
+        return text + b',"data":'
+    text += b',"parameters":{"binary_data_size":'
+    if datatype == "BYTES":
+        return text  # its size depends on its values
+    return text + b"%d}}," % (math.prod(shape) * DTYPES[datatype].itemsize)
