@@ -123,6 +123,7 @@ class Server:
             self._store.statistics() if self._store else None,
             self.front.statistics(),
             self.log.lines_left_out,
+            self.guard.statistics(),
         )
 
     # Changing what is served ------------------------------------------------------------------

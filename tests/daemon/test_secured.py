@@ -134,6 +134,28 @@ async def test_a_tenant_over_its_quota_is_told_when_to_come_back_and_others_are_
     assert [await site.infer(zeta) for _ in range(20)] == [200] * 20
 
 
+async def test_metrics_tell_who_was_turned_away(site: Site) -> None:
+    acme = site.sedp("keys", "create", "keys.yaml", "--tenant", "acme", "--scope", "infer")
+    viewer = site.sedp("keys", "create", "keys.yaml", "--tenant", "ops", "--scope", "metrics")
+    await site.daemon.reload()
+    statuses = [await site.infer(key) for key in (acme, acme, viewer, "sedp_0_0")]
+    assert statuses == [200, 429, 403, 401]
+    port = site.daemon.admin_address.rpartition(":")[2]
+    async with site.http.get(
+        f"https://localhost:{port}/metrics",
+        ssl=site.context,
+        headers={"Authorization": f"Bearer {viewer}"},
+    ) as response:
+        lines = (await response.text()).splitlines()
+    for line in (
+        "sedp_unauthenticated_total 1.0",
+        "sedp_forbidden_total 1.0",
+        'sedp_tenant_requests_total{tenant="acme"} 1.0',
+        'sedp_tenant_refused_total{reason="requests",tenant="acme"} 1.0',
+    ):
+        assert line in lines
+
+
 async def test_admin_calls_are_in_the_audit_log_with_their_callers(site: Site) -> None:
     admin = site.sedp("keys", "create", "keys.yaml", "--tenant", "ops", "--scope", "admin")
     await site.daemon.reload()

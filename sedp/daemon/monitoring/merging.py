@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+from sedp.daemon.access.guard import GuardStatistics
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.engine.histogram import BOUNDS, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics
@@ -42,6 +43,7 @@ def merge(parts: Sequence[DaemonStatistics]) -> DaemonStatistics:
         store=_merge_stores([part.store for part in parts if part.store is not None]),
         listeners=functools.reduce(_add, [part.listeners for part in parts]),
         log_lines_left_out=sum(part.log_lines_left_out for part in parts),
+        guard=functools.reduce(_add, [part.guard for part in parts]),
         workers=tuple(itertools.chain.from_iterable(part.workers for part in parts)),
     )
 
@@ -59,6 +61,7 @@ def past(statistics: DaemonStatistics) -> DaemonStatistics:
         ),
         store=store and _past_store(store),
         listeners={n: _without_levels(part) for n, part in statistics.listeners.items()},
+        guard=_past_guard(statistics.guard),
         workers=(),
     )
 
@@ -176,6 +179,11 @@ def _past_store(store: StoreStatistics) -> StoreStatistics:
         for table in store.tables
     )
     return replace(store, ram_bytes_max=0, ram_bytes=0, tables=tuple(tables))
+
+
+def _past_guard(guard: GuardStatistics) -> GuardStatistics:
+    tenants = {name: _without_levels(tenant) for name, tenant in guard.tenants.items()}
+    return replace(guard, tenants=tenants)
 
 
 def _without_levels(part: Any) -> Any:

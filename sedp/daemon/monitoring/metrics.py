@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.utils import floatToGoString
 
 from sedp import __version__
+from sedp.daemon.access.guard import GuardStatistics
 from sedp.daemon.monitoring.statistics import DaemonStatistics, WorkerState
 from sedp.daemon.monitoring.triton_metrics import triton_metrics
 from sedp.engine.histogram import HistogramSnapshot
@@ -57,6 +58,7 @@ class _Collector:
         yield from _stage_metrics(statistics.engine)
         yield from _worker_metrics(statistics.workers)
         yield from triton_metrics(statistics.engine)
+        yield from _guard_metrics(statistics.guard)
         if statistics.store is not None:
             yield from _store_metrics(statistics.store)
 
@@ -88,6 +90,32 @@ def _daemon_metrics(daemon: DaemonStatistics) -> Iterator[Metric]:
         "Responses; status 499: the caller left before it.",
         ("plane", "status"),
         [((n, str(s)), count) for n, p in planes for s, count in sorted(p.responses.items())],
+    )
+
+
+def _guard_metrics(guard: GuardStatistics) -> Iterator[Metric]:
+    for name, text, count in (
+        ("unauthenticated", "Requests refused with 401.", guard.unauthenticated),
+        ("forbidden", "Requests refused with 403.", guard.forbidden),
+    ):
+        yield _counter(name, text, (), [((), count)])
+    tenants = guard.tenants.items()
+    yield _gauge(
+        "tenant_in_flight",
+        "Requests inside.",
+        ("tenant",),
+        [((n,), t.in_flight) for n, t in tenants],
+    )
+    for name, text, counts in (
+        ("tenant_requests", "Requests let in.", [((n,), t.requests) for n, t in tenants]),
+        ("tenant_body_bytes", "Bytes of their bodies.", [((n,), t.body_bytes) for n, t in tenants]),
+    ):
+        yield _counter(name, text, ("tenant",), counts)
+    yield _counter(
+        "tenant_refused",
+        "Requests refused with 429, by what was used up.",
+        ("tenant", "reason"),
+        [((n, why), count) for n, t in tenants for why, count in t.refused.items()],
     )
 
 

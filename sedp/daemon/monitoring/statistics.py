@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sedp.daemon.access.guard import GuardStatistics
 from sedp.engine.statistics import EngineStatistics
 from sedp.storage.statistics import StoreStatistics
+
+NOBODY_ASKED = GuardStatistics(0, 0, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class DaemonStatistics:
         uptime_ns: since the pipelines were opened.
         listeners: by plane, "data" and "admin".
         log_lines_left_out: failures counted but not logged, to keep the log bounded.
+        guard: who was turned away, and what tenants use.
         workers: the processes that serve, by number; none when the daemon serves by itself.
     """
 
@@ -63,4 +67,5 @@ class DaemonStatistics:
     store: StoreStatistics | None
     listeners: Mapping[str, ListenerStatistics]
     log_lines_left_out: int
+    guard: GuardStatistics = NOBODY_ASKED
     workers: tuple[WorkerState, ...] = ()
