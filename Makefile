@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo-data replay test histories crash power-cut syscall-faults lint format bench
-.PHONY: workers hostile hostile-full schema clean
+.PHONY: workers slow-clients reloads soak leavers hostile hostile-full schema clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,19 @@ syscall-faults: $(VENV)/installed-dev  ## let system calls fail at FAULTS=2000 p
 workers: $(VENV)/installed-dev  ## kill KILLS=50 workers, replace all ROLLS=10 times, reload RELOADS=100 times, under load
 	@SEDP_KILLS=$(or $(KILLS),50) SEDP_ROLLS=$(or $(ROLLS),10) SEDP_RELOADS=$(or $(RELOADS),100) SEDP_PAUSE_S=0 \
 		SEDP_REPLACED_S=2 $(BIN)/python -m pytest --timeout 0 tests/supervisor/test_workers.py
+
+slow-clients: $(VENV)/installed-dev  ## 540 slow clients come and go ROUNDS=10 times; what others wait
+	@SEDP_SLOW_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest -s --timeout 0 tests/operations/test_slow_clients.py
+
+reloads: $(VENV)/installed-dev  ## reload RELOADS=100 times under load, with 1 worker and with 2
+	@SEDP_RELOADS=$(or $(RELOADS),100) $(BIN)/python -m pytest -s --timeout 0 tests/operations/test_reloads.py
+
+soak: $(VENV)/installed-dev  ## mixed load for MINUTES=10; does anything grow with the requests?
+	@SEDP_SOAK_S=$$(( $(or $(MINUTES),10) * 60 )) $(BIN)/python -m pytest -s --timeout 0 tests/operations/test_soak.py
+
+leavers: $(VENV)/installed-dev  ## LEAVERS=100000 callers leave before their answer
+	@SEDP_LEAVERS=$(or $(LEAVERS),100000) SEDP_CANCEL_S=0.05 SEDP_SEED=$(or $(SEED),0) \
+		$(BIN)/python -m pytest -s --timeout 0 tests/operations/test_leavers.py
 
 hostile: $(VENV)/installed-fuzz  ## hostile inputs by thousands (proxies need nginx-light and haproxy)
 	@SEDP_OPENAPI=2000 SEDP_JSON=50000 SEDP_TENSORS=20000 SEDP_FRAMING=5000 SEDP_PROXIED=10000 SEDP_BOMBS=200 \

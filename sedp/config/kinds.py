@@ -6,6 +6,7 @@ module beside the config file needs no package at all.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import sys
@@ -28,8 +29,9 @@ GROUP = "sedp.stages"
 CLASS_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 
 
+@functools.cache  # it reads files of every installed package, and a reload must not stall others
 def installed_kinds() -> Mapping[str, EntryPoint]:
-    """Entry points of all installed stage kinds, by name.
+    """Entry points of all stage kinds that were installed when first asked, by name.
 
     Raises:
         ConfigError: two packages install different classes under one name.

@@ -1,4 +1,4 @@
-"""How many bytes of requests and answers a process may hold at once, all connections together.
+"""How many bytes of requests a process may hold at once, all connections together.
 
 Counting events does not bound memory: a thousand bodies of 16 MiB are inside long before a queue
 is full. So whoever holds bytes takes them from one account first and gives them back at the end.
@@ -14,7 +14,7 @@ RETRY_AFTER_S_MAX = 3
 
 
 class InFlightBytes:
-    """One account, for all planes of a process; may be overdrawn by answers alone.
+    """One account, for all planes of a process.
 
     Args:
         bytes_max: may be replaced while serving.
@@ -40,10 +40,6 @@ class InFlightBytes:
                 503,
                 {"Retry-After": str(random.randint(1, RETRY_AFTER_S_MAX))},
             )
-        self.held += count
-
-    def add(self, count: int) -> None:
-        """Count bytes that are there already: of an answer that its caller is slow to read."""
         self.held += count
 
     def give_back(self, count: int) -> None:

@@ -199,8 +199,7 @@ class Server:
     async def stop(self) -> int:
         """Stop being ready, serve on for `drain_delay`, then end within `drain`.
 
-        Liveness is answered to the end. While events in flight are waited for, newcomers get a
-        503 that sends them elsewhere.
+        Liveness is answered to the end; newcomers in the second part get a 503.
 
         Returns:
             Events that were cut off because the time was up. When it is not 0, stages and store

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sedp.config.kinds import installed_kinds
+
 PLUGINS = Path(__file__).parent / "plugins"
 
 
@@ -31,3 +33,11 @@ def write(folder: Path) -> Callable[[str], Path]:
         return file
 
     return write_text
+
+
+@pytest.fixture(autouse=True)
+def fresh_kinds() -> Iterator[None]:
+    """What is installed is asked once a process; tests install things."""
+    installed_kinds.cache_clear()
+    yield
+    installed_kinds.cache_clear()

@@ -72,11 +72,21 @@ async def test_bytes_in_flight_are_refused_before_they_are_sent(open_door: OpenD
 
 async def test_chunks_count_as_bytes_in_flight(open_door: OpenDoor) -> None:
     door = await open_door(in_flight_bytes_max=1000)
-    client = await Client.open(door)
-    assert (await client.ask(chunked(1000)))[0] == 200
-    assert door.in_flight.held == 0
-    assert (await client.ask(chunked(1001)))[0] == 503
-    await until(lambda: door.in_flight.held == 0)
+    for count, status in ((1000, 200), (1001, 503)):
+        client = await Client.open(door)
+        assert (await client.ask(chunked(count)))[0] == status
+        await until(lambda: door.in_flight.held == 0)
+        await client.close()
+
+
+async def test_a_chunked_request_ends_its_connection(open_door: OpenDoor) -> None:
+    """Its last trailer would become a header of the next request."""
+    client = await Client.open(await open_door())
+    trailed = chunked(1)[:-2] + b"X-Request-Id: smuggled\r\n\r\n"
+    status, answer = await client.ask(trailed + post(1) + b"a")
+    assert status == 200
+    assert b"Connection: close" in answer
+    assert await client.is_cut()
     await client.close()
 
 

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import uvloop
 
-from sedp.daemon.http import connection as connection_module
-from sedp.daemon.http.connection import Connection
 from sedp.daemon.http.limits import (
     FIELD_BYTES_MAX,
     FIELDS_MAX,
@@ -99,7 +97,7 @@ async def test_an_answer_must_be_read_in_time(
     door = await open_door(write_timeout_s=3600.0)
     client = await Client.open(door, limit=1024)
     client.writer.write(b"GET /much HTTP/1.1\r\nHost: a\r\n\r\n")
-    await until(lambda: door.in_flight.held == LARGE)
+    await until(lambda: door.listener.unread.held == LARGE)
     door.connection.check(door.connection._unread_since + 3600.0 + over_s)
     if is_open:
         status, answer = await client.read()
@@ -107,7 +105,7 @@ async def test_an_answer_must_be_read_in_time(
         assert len(answer) > LARGE
     else:
         assert await client.is_cut()
-    await until(lambda: door.in_flight.held == 0)
+    await until(lambda: door.listener.unread.held == 0)
     await client.close()
 
 
@@ -119,9 +117,28 @@ async def test_a_caller_who_never_reads_does_not_get_a_second_answer(open_door: 
     for _ in range(20):
         await asyncio.sleep(0)
     assert door.dispatcher.responses[200] == 1
-    assert door.in_flight.held == LARGE
+    assert door.listener.unread.held == LARGE
     client.writer.transport.abort()
-    await until(lambda: door.in_flight.held == 0)
+    await until(lambda: door.listener.unread.held == 0)
+
+
+async def test_those_who_read_last_are_cut_off_first_and_nobody_else_is_refused(
+    open_door: OpenDoor,
+) -> None:
+    door = await open_door(in_flight_bytes_max=2 * LARGE)
+    clients = [await Client.open(door, limit=1024) for _ in range(3)]
+    for count, client in enumerate(clients, 1):
+        client.writer.write(b"GET /much HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda count=count: door.dispatcher.responses[200] == count)
+    assert await clients[0].is_cut()
+    assert door.listener.statistics().callers_cut == 1
+    good = await Client.open(door)
+    assert (await good.ask(post(1000) + bytes(1000)))[0] == 200
+    for client in clients[1:]:
+        status, answer = await client.read()
+        assert (status, len(answer) > LARGE) == (200, True)
+    for client in (*clients, good):
+        await client.close()
 
 
 # Numbers
@@ -227,7 +244,3 @@ def test_it_is_so_on_uvloop(fact: Callable[[OpenDoor], Awaitable[None]]) -> None
             await fact(make)
 
     uvloop.run(check())
-
-
-def test_names_of_aiohttp_that_are_used_exist() -> None:
-    assert all(hasattr(Connection, name) for name in connection_module._USED)

@@ -23,7 +23,7 @@ RELOADS = int(os.environ.get("SEDP_RELOADS", "6"))
 SETTLING = 10 if LONG else 4  # reloads; what is kept for good is there after these
 BROKEN_EVERY = 10 if LONG else 5
 P99_RATIO_MAX = 1.1
-P99_NOISE = 0.15  # of the ratio, on a machine with little else to do
+SWITCH_S = 0.005  # a thread that reads the config may keep the interpreter this long
 GROWTH_MAX = 1.05
 WINDOW_S = 0.4 if LONG else 0.05  # from a reload on, and once more until the next
 CALLERS = [infer_request("double", infer_body(1.0, 2.5))] * 4
@@ -80,7 +80,7 @@ def test_reloads_fail_no_request_and_leave_nothing_behind(tmp_path: Path, worker
     assert failures == {}
     assert growth <= GROWTH_MAX
     if LONG:
-        assert in_windows <= outside * (P99_RATIO_MAX + P99_NOISE)
+        assert in_windows <= outside * P99_RATIO_MAX + SWITCH_S
 
 
 def _reload(daemon: Operated, number: int, workers: int) -> tuple[float, float]:

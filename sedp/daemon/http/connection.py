@@ -4,7 +4,7 @@ aiohttp's `RequestHandler` makes a task, a stream writer and a response that can
 for every request, and bounds neither heads nor writers in time. This subclass replaces the one
 coroutine that does so, `start`. What reads bytes stays aiohttp's: there is no second parser.
 
-This is the only file that uses aiohttp's private names; they are checked when it is imported.
+This is the only file that uses aiohttp's private names; `parser` checks that they are there.
 
 Invariant: whatever is sent answers the oldest request that has no answer, and after anything that
 leaves doubt where the next request begins, the connection is closed.
@@ -17,15 +17,14 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
-from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from sedp.daemon.access.guard import NOBODY, Peer
 from sedp.daemon.http.body import linger
 from sedp.daemon.http.early_refusals import HEAD_END
-from sedp.daemon.http.limits import HEAD_BYTES_MAX, PARSER_LIMITS, READ_BYTES_MAX, REQUESTS_MAX
+from sedp.daemon.http.limits import HEAD_BYTES_MAX, REQUESTS_MAX
+from sedp.daemon.http.parser import make_parser
 from sedp.daemon.http.response import Response, json_response
-from sedp.errors import ConfigError
 
 if TYPE_CHECKING:
     from aiohttp.http_parser import RawRequestMessage
@@ -35,17 +34,8 @@ if TYPE_CHECKING:
 
 NOT_HTTP = "this is not a valid HTTP/1.1 request"
 HEAD_TOO_SLOW = "the request's head did not arrive in time"
+JOINED_BYTES_MAX = 64 << 10  # a larger answer is not copied behind its head
 HEAD_TOO_LARGE = f"the request's head is larger than {HEAD_BYTES_MAX} bytes"
-
-_USED = {"_messages", "_waiter", "_parser", "_buffer_paused", "_msg_queue_resume_size"}
-_USED |= {"_max_msg_queue_size", "_force_close", "_close", "_task_handler", "_paused", "_loop"}
-_USED |= {"_current_request", "_request_in_progress", "_handler_waiter", "_upgraded"}
-_USED |= {"_drain_helper", "_resume_reading_if_drained"}
-if missing := {name for name in _USED if not hasattr(RequestHandler, name)}:
-    raise ConfigError(f"this aiohttp has no {', '.join(sorted(missing))}; install 3.14")
-# Several framing weaknesses were in the pure Python parser only; it is slower, too.
-if HttpRequestParser is HttpRequestParserPy:
-    raise ConfigError("aiohttp has no C parser here; install its wheel for this platform")
 
 
 class Connection(RequestHandler):
@@ -54,14 +44,7 @@ class Connection(RequestHandler):
     def __init__(self, listener: Listener, server: web.Server, loop: asyncio.AbstractEventLoop):
         no_log = cast(logging.Logger, None)
         super().__init__(server, loop=loop, access_log=no_log, keepalive_timeout=0)
-        self._parser = HttpRequestParser(
-            self,
-            loop,
-            READ_BYTES_MAX,
-            payload_exception=web.RequestPayloadError,
-            auto_decompress=False,  # ours is bounded
-            **PARSER_LIMITS,
-        )
+        self._parser = make_parser(self, loop)
         self._max_msg_queue_size = REQUESTS_MAX
         self._msg_queue_resume_size = REQUESTS_MAX // 2
         self.address = ""  # the IP address at the other end, "" for a Unix socket
@@ -157,7 +140,8 @@ class Connection(RequestHandler):
             if not self._wire.get_write_buffer_size():
                 self._unread_since = 0.0
             elif now - self._unread_since > limits.write_timeout_s:
-                self._wire.abort()
+                self._listener.unread.callers_cut += 1
+                self.cut_off()
                 return
         if self._request_in_progress or self._messages or self.transport is None:
             return  # bodies and events have deadlines of their own
@@ -166,6 +150,11 @@ class Connection(RequestHandler):
                 self._send_last(408, HEAD_TOO_SLOW)
         elif now - self._idle_since > limits.idle_timeout_s:
             self.force_close()
+
+    def cut_off(self) -> None:
+        """End the connection at once; what was not read is lost."""
+        if self._wire is not None:
+            self._wire.abort()
 
     # From a request to its answer.
 
@@ -224,8 +213,10 @@ class Connection(RequestHandler):
             goes_on = self._send(response, message, dispatcher.closing or not payload.is_eof())
             self._is_at_start = goes_on and self.whole_head() is not None
             self._chunk = b""
+            answer_bytes = len(response.body)
+            del response, request  # whatever holds on to this frame must not hold the answer
             if self._paused:
-                await self._await_reader(len(response.body))
+                await self._await_reader(answer_bytes)
         finally:
             self._current_request = None
             self._request_in_progress = False
@@ -246,14 +237,23 @@ class Connection(RequestHandler):
         closes = ends or self._upgraded or doubtful
         connection = "close" if closes else "keep-alive" if message.version < (1, 1) else ""
         head = response.head(connection)
-        self._write(transport, head if message.method == "HEAD" else head + response.body)
+        if message.method == "HEAD":
+            self._write(transport, head)
+        elif len(response.body) <= JOINED_BYTES_MAX:
+            self._write(transport, head + response.body)
+        else:
+            self._write(transport, head)
+            transport.write(response.body)
         return not closes
 
     async def _await_reader(self, answer_bytes: int) -> None:
-        """Go on only when the caller has read; meanwhile its answer counts as in flight."""
-        self._listener.in_flight.add(answer_bytes)
-        self._held += answer_bytes
-        await self._drain_helper()
+        """Go on only when the caller has read, who may be cut off if too many are slow."""
+        unread, cut_off = self._listener.unread, self.cut_off
+        unread.add(cut_off, answer_bytes, self._listener.in_flight.bytes_max)
+        try:
+            await self._drain_helper()
+        finally:
+            unread.remove(cut_off)
         self._unread_since = self._loop.time()  # for what is left, which is little
 
     def _refuse_early(self, data: bytes) -> bool:

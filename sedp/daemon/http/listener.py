@@ -20,6 +20,7 @@ from sedp.daemon.http.connection import Connection
 from sedp.daemon.http.dispatch import Dispatcher
 from sedp.daemon.http.limits import ConnectionLimits
 from sedp.daemon.http.response import json_response
+from sedp.daemon.http.unread_answers import UnreadAnswers
 from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.daemon.monitoring.statistics import ListenerStatistics
 
@@ -52,6 +53,7 @@ class Listener:
         self.limits = limits
         self.log = log
         self.in_flight = in_flight
+        self.unread = UnreadAnswers()
         self.connections_refused = 0
         self._socket = listening
         self._open: set[Connection] = set()
@@ -99,7 +101,8 @@ class Listener:
 
     def statistics(self) -> ListenerStatistics:
         responses = dict(self.dispatcher.responses)
-        return ListenerStatistics(self.connections, self.connections_refused, responses)
+        cut = self.unread.callers_cut
+        return ListenerStatistics(self.connections, self.connections_refused, responses, cut)
 
     async def close(self, timeout_s: float) -> None:
         """Stop accepting, let responses that are under way go out, close all connections."""

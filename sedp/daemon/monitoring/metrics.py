@@ -86,6 +86,12 @@ def _daemon_metrics(daemon: DaemonStatistics) -> Iterator[Metric]:
         [((name,), plane.connections_refused) for name, plane in planes],
     )
     yield _counter(
+        "http_callers_cut",
+        "Connections ended because their callers did not read.",
+        ("plane",),
+        [((name,), plane.callers_cut) for name, plane in planes],
+    )
+    yield _counter(
         "http_responses",
         "Responses; status 499: the caller left before it.",
         ("plane", "status"),

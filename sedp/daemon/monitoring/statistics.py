@@ -18,11 +18,13 @@ class ListenerStatistics:
 
     Args:
         responses: by HTTP status; 499 stands for callers who left before theirs.
+        callers_cut: connections ended because their callers did not read.
     """
 
     connections: int
     connections_refused: int
     responses: Mapping[int, int]
+    callers_cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
