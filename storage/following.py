@@ -67,14 +67,13 @@ class Follower:
             self._trust_warm(False)
         changes = self._warm.refresh(self._know_truth)
         try:
-            if changes.catalogue:
-                self._adopt_catalogue()
+            if changes.catalogue or not self.trusts_warm:
+                self._adopt_catalogue()  # RocksDB, if it answers, must be as new as these changes
         finally:
             self._versions.apply(changes)
         if not is_complete:
             self._follow_truth()
         elif not self.trusts_warm:
-            self._adopt_catalogue()
             self._trust_warm(True)
 
     def _trust_warm(self, trusts: bool) -> None:

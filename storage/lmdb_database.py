@@ -62,7 +62,6 @@ class LmdbDatabase:
 
     def _begin(self) -> None:
         self._snapshot: Snapshot | None = self._fresh_snapshot(None)
-        self._log_end = self.last_logged()
         if not self._environment.read_only:
             for name in self.versions():  # cannot be opened within a transaction that needs them
                 self._environment.handle(name)
@@ -113,17 +112,18 @@ class LmdbDatabase:
             prepare(fresh.floor)
         with self._lock:
             self._snapshot = fresh
-        since, self._log_end = self._log_end, self.last_logged()
         before.release()
-        return self.logged_since(since)
+        return self.logged_since(before.log_end)
 
     def _fresh_snapshot(self, before: Snapshot | None) -> Snapshot:
-        handle = self._environment.handle(VERSIONS)
+        handle, log = self._environment.handle(VERSIONS), self._environment.handle(LOG)
         names = [] if IS_KNOWN_FORMAT else list(self.versions())
         handles = {name: self._environment.handle(name) for name in names}  # before they are used
         transaction = self._environment.begin()
         snapshot = Snapshot(transaction, self._environment.base, self._environment.pages)
         snapshot.floor = read_number(transaction.get(FLOOR, db=handle))
+        # Within it: a newer log would tell of rows that are not seen yet, and never again.
+        snapshot.log_end = _last_entry(transaction.cursor(db=log))
         shapes = {name: version.shape for name, version in _versions(transaction, handle).items()}
         if IS_KNOWN_FORMAT:
             trees = {name: bytes(transaction.get(name.encode(), b"")) for name in shapes}
@@ -150,8 +150,7 @@ class LmdbDatabase:
         """Number of the last entry; 0 before the first."""
         try:
             with self._environment.reading(LOG) as transaction:
-                cursor = transaction.cursor()
-                return int.from_bytes(cursor.key(), "big") if cursor.last() else 0
+                return _last_entry(transaction.cursor())
         except GoneError:
             return 0
 
@@ -279,3 +278,8 @@ def _versions(transaction: Any, handle: Any) -> dict[str, WarmVersion]:
         if not name.startswith(ANCHOR) and transaction.get(name) is not None
     }
     return {name: version for name, version in found.items() if version is not None}
+
+
+def _last_entry(log: Any) -> int:
+    """Number of the last entry of a log, given its cursor; 0 before the first."""
+    return int.from_bytes(log.key(), "big") if log.last() else 0

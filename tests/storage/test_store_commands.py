@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sedp.errors import ConfigError, StoreError
+from sedp.storage.lmdb_snapshot import Snapshot
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.updates import UPDATE_ROWS_MAX
@@ -63,6 +64,36 @@ def test_update_is_seen_by_who_has_the_store_open_read_only(path: Path, tmp_path
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=30)
         store.refresh()
         assert look_up(store.table("user"), keys_of(3))[0][0, 0] == 7
+
+
+def test_an_update_is_seen_that_came_while_the_one_before_was_taken_up(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the log says must not be newer than the rows that are seen with it."""
+
+    def update(key: int, value: int) -> None:
+        file = save(tmp_path / f"{key}.npz", np.array([key]), value)
+        command = [sys.executable, "-m", "sedp", "store", "update", path, "user", file]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=30)
+
+    with ParameterStore.open(path, read_only=True) as store:
+        assert look_up(store.table("user"), keys_of(3))[0][0, 0] == 2  # RAM has it now
+        warm = store._parts.warm
+        assert warm is not None
+        take = warm._fresh_snapshot
+
+        def take_and_update(before: Snapshot | None) -> Snapshot:
+            monkeypatch.undo()
+            snapshot = take(before)
+            update(3, 7)
+            return snapshot
+
+        with store._parts._refreshing:  # the ticker must not look in between
+            update(4, 5)
+            monkeypatch.setattr(warm, "_fresh_snapshot", take_and_update)
+            store._parts._follower.refresh()  # type: ignore[union-attr] # a reader has one
+        store.refresh()
+        assert look_up(store.table("user"), keys_of(3, 4))[0][:, 0].tolist() == [7, 5]
 
 
 def test_update_given_again_under_its_id_changes_nothing(path: Path, tmp_path: Path) -> None:
