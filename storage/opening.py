@@ -178,6 +178,11 @@ class OpenStore:
         if self._rebuilder is not None:
             self._rebuilder.start()
 
+    @property
+    def lags(self) -> bool:
+        """Whether a reader asks RocksDB because LMDB lacks updates."""
+        return self._follower is not None and not self._follower.trusts_warm
+
     def refresh(self) -> None:
         """See what was committed, here or in the process that writes."""
         with self._refreshing:

@@ -223,18 +223,21 @@ class ParameterStore:
             norm_max: refuse the update if a row's Euclidean norm is above this.
 
         Returns:
-            The receipt to come; once it is there, this process's look-ups see the rows, others'
-            within a fraction of a second.
+            The receipt to come; with it look-ups here see the rows, others' soon after.
 
         Raises:
-            StoreError: an argument is out of bounds, the store is read-only, or too many updates
-                are waiting. None of the rows is then written.
+            StoreError: an argument is out of bounds, the store read-only, or its queue full.
         """
         writer = self._parts.writer("update")
         guard = UpdateGuard(self.table(name).spec, norm_max)
         guard.check(keys, rows, durability, id)
         stored = guard.spec.encode(rows)
         return writer.updates.submit(Update(guard.spec, keys.copy(), stored, durability, id))
+
+    @property
+    def lags(self) -> bool:
+        """Whether RocksDB answers because LMDB lacks updates; opening it for writing mends that."""
+        return self._parts.lags
 
     def refresh(self) -> None:
         """See now what the writer has committed, not in a few hundredths of a second."""

@@ -89,7 +89,7 @@ def _open_to_follow(settings: StoreSettings) -> ParameterStore:
         if not _lacks_copies(store):
             return store
         store.close()
-        reason = "LMDB lacks tables"
+        reason = "LMDB lacks tables or updates"
     except StoreError as err:  # a writer throws a damaged LMDB folder away, and makes it anew
         if not (Path(settings.path) / LMDB_FOLDER).exists():
             raise
@@ -115,7 +115,7 @@ def miss_rules(tables: Mapping[str, TableSettings]) -> dict[str, MissRule]:
 
 def _lacks_copies(store: ParameterStore) -> bool:
     tables = store.statistics().tables
-    return not all("lmdb" in [tier.tier for tier in table.tiers] for table in tables)
+    return store.lags or not all("lmdb" in [tier.tier for tier in table.tiers] for table in tables)
 
 
 def _make_copies(settings: StoreSettings, reason: str) -> None:

@@ -153,6 +153,12 @@ def test_damaged_lmdb_folder_is_made_anew_before_serving(path: Path) -> None:
     assert warm_rows(path) == 10
 
 
+def test_lmdb_that_lacks_updates_is_brought_up_before_serving(path: Path) -> None:
+    (path / "lmdb" / "complete").unlink()
+    with open_store(StoreSettings(path=str(path))) as store:
+        assert not store.lags
+
+
 def test_store_with_all_copies_is_not_written_to(path: Path) -> None:
     before = (path / "rocksdb" / "CURRENT").read_text()
     open_store(StoreSettings(path=str(path))).close()
