@@ -23,7 +23,7 @@ from sedp.storage.miss_policy import MissRule
 from sedp.storage.store import ParameterStore
 
 LMDB_FOLDER = "lmdb"  # of a store
-CHECK_S = 600.0
+CHECK_S = 120.0
 
 _log = logging.getLogger(__name__)
 

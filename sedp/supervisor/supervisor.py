@@ -27,7 +27,7 @@ from sedp.daemon.http.limits import ConnectionLimits
 from sedp.daemon.http.listener import Listener
 from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.daemon.monitoring.statistics import DaemonStatistics
-from sedp.daemon.parameter_store import open_store
+from sedp.daemon.parameter_store import open_served
 from sedp.daemon.store_writer import StoreWriter
 from sedp.supervisor import messages
 from sedp.supervisor.fleet import Fleet
@@ -148,7 +148,9 @@ class Supervisor:
         store, may_write = None, False
         if config.store is not None:
             # Whole and with all its copies, before many open it.
-            store = await asyncio.to_thread(open_store, _without_ram(config.store))
+            served = await asyncio.to_thread(open_served, _to_look_after(config.store), checks=True)
+            store = served.store
+            assert store is not None
             may_write = config.store.mode == "write"
             if may_write:
                 opened.callback(store.close)
@@ -198,6 +200,6 @@ class Supervisor:
         self._fleet.leave_s = delay_s + 2 * drain_s + MARGIN_S  # connections first, then events
 
 
-def _without_ram(settings: StoreSettings) -> StoreSettings:
+def _to_look_after(settings: StoreSettings) -> StoreSettings:
     """For a process that writes, or only looks whether all is well, and answers nobody."""
-    return msgspec.structs.replace(settings, ram=0)
+    return msgspec.structs.replace(settings, ram=0, access_log=False)

@@ -40,7 +40,6 @@ from sedp.supervisor.launch import Inherited
 
 BEAT_S = 0.5
 EXIT_S = 2.0  # beyond the drain, before an orphan that hangs is ended by force
-RAM_BYTES_MIN = 1 << 20
 
 log = logging.getLogger(__name__)
 
@@ -147,8 +146,11 @@ class Worker:
         daemon = msgspec.structs.replace(config.daemon, threads=max(1, cores // workers))
         store = config.store
         if store is not None:
-            ram = max(RAM_BYTES_MIN, store.ram // workers)
-            store = msgspec.structs.replace(store, ram=ram, mode="follow")
+            # One of them records: each would begin the file anew, and all see a like sample.
+            records = store.access_log and self._inherited.number == 0
+            store = msgspec.structs.replace(
+                store, ram=store.ram // workers, mode="follow", access_log=records
+            )
         return replace(config, daemon=daemon, store=store)
 
     async def _prepare(self, server: Server, content: bytes) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sedp.storage import access_recording
 from sedp.storage.access_log import load_sample
 from sedp.storage.access_recording import AccessRecorder, RecordedStore
 from sedp.storage.hit_curve import hit_curve
@@ -76,7 +77,10 @@ def test_what_is_refused_is_not_recorded(recorded: RecordedStore, tmp_path: Path
     assert not (tmp_path / "store" / "access").exists()
 
 
-def test_many_threads_lose_nothing(tmp_path: Path) -> None:
+def test_many_threads_that_wait_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_recording, "PATIENCE_S", 60.0)
     recorder = AccessRecorder(tmp_path, lambda name: (500, 16), save_s=3600)
     start(4, lambda: [recorder.record("user", KEYS) for _ in range(50)] and None)
     recorder.close()
