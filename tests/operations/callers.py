@@ -7,17 +7,16 @@ server's failures.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+
+from tests.background import Background
 
 PAUSE_S = 0.004  # of a caller, between two requests
 
 
-class Callers:
+class Callers(Background):
     """Load from a thread of its own, from `with` to its end.
 
     Args:
@@ -34,21 +33,7 @@ class Callers:
         self._requests = requests
         self._wanted = f"HTTP/1.1 {wanted} ".encode()
         self._pause_s = pause_s
-        self._is_over = False
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._is_over = True
-        self._thread.join()
+        super().__init__()
 
     @property
     def answered(self) -> int:

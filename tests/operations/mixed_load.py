@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import threading
 from collections import Counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+
+from tests.background import Background
 
 from .callers import ask
 from .operated import infer_body, infer_request
@@ -41,7 +41,7 @@ BAD = (
 )
 
 
-class MixedLoad:
+class MixedLoad(Background):
     """Load from a thread of its own, from `with` to its end.
 
     `requests` counts all that were sent, `failures` answers that were wrong.
@@ -52,21 +52,7 @@ class MixedLoad:
         self.failures: Counter[str] = Counter()
         self._port = port
         self._dice = random.Random(seed)
-        self._is_over = False
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._is_over = True
-        self._thread.join()
+        super().__init__()
 
     async def _run(self) -> None:
         await asyncio.gather(

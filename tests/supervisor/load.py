@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections import Counter
-from types import TracebackType
-from typing import Self
+
+from tests.background import Background
 
 from .tree import BODY, INFER
 
@@ -24,7 +23,7 @@ ONCE = HEAD.replace(b"%s", b"Connection: close\r\n") + BODY
 PAUSE_S = float(os.environ.get("SEDP_PAUSE_S", "0.01"))  # of a caller, between two requests
 
 
-class Load:
+class Load(Background):
     """Load from a thread of its own, from `with` to its end.
 
     Args:
@@ -37,21 +36,7 @@ class Load:
         self.failures: Counter[str] = Counter()
         self._port = port
         self._requests = [KEEP] * keeping + [ONCE] * fresh
-        self._is_over = False
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._is_over = True
-        self._thread.join()
+        super().__init__()
 
     @property
     def failed(self) -> int:
