@@ -10,68 +10,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from sedp.columns import Array, Batch
+from sedp.answer import Answer, FailedRuns, Unanswered, Waiting
+from sedp.columns import Batch
+from sedp.engine.admission import Admission
 from sedp.engine.events import (
+    NEVER_NS,
+    Abandon,
     AnyStimulus,
     Arrived,
     BatchFinished,
     Cancelled,
     DrainBegan,
+    FallBack,
     Finish,
+    LimitChanged,
     Outcome,
+    PlanChanged,
     RunBatch,
     SetTimer,
     TimerFired,
 )
-from sedp.engine.graph import Graph
+from sedp.engine.graph import Graph, StagePlan
 from sedp.engine.scheduler import Scheduler
 from sedp.engine.statistics import EngineStatistics
 from sedp.engine.stimulus_log import StimulusLog
-from sedp.errors import SedpError
 from sedp.operator import Operator
-from sedp.payload import Payload, answer
+from sedp.payload import Moment, Payload, answer
 from sedp.pipeline import Pipeline, compile_graph
 
+Fields = tuple[int, int, int, int, int, int, int, int]  # those of `Arrived`, but for `more`
+
 PUMP_NS_MAX = 2_000_000  # inline work at a stretch before the loop may look at its sockets again
-FAILURE_LOG_GAP_NS = 1_000_000_000  # one traceback a second: more would cost more than serving
-
-log = logging.getLogger(__name__)
-
-
-class Unanswered(SedpError):
-    """An event ended without an answer.
-
-    Args:
-        outcome: how it ended.
-        stage: name of the stage where it ended, "" when at the door or between stages.
-    """
-
-    def __init__(self, outcome: Outcome, stage: str) -> None:
-        where = f" at stage {stage!r}" if stage else ""
-        super().__init__(f"{outcome.name.lower()}{where}")
-        self.outcome = outcome
-        self.stage = stage
-
-
-class Waiting:
-    """A caller and what it waits for."""
-
-    __slots__ = ("error", "future", "payload", "pipeline")
-
-    def __init__(
-        self, pipeline: Pipeline, payload: Payload, future: asyncio.Future[dict[str, Array]]
-    ) -> None:
-        self.pipeline = pipeline
-        self.payload = payload
-        self.future = future
-        self.error: Exception | None = None
+THREADS_MAX = 256  # started when first needed: plans may grow while serving
 
 
 class Engine:
@@ -80,6 +57,7 @@ class Engine:
     Args:
         pipelines: compiled, their stages opened; names distinct.
         stimulus_log: makes the log to record into, given the graph.
+        admissions: one for each pipeline, `None` to admit whatever there is room for; or none.
     """
 
     def __init__(
@@ -87,6 +65,7 @@ class Engine:
         pipelines: Sequence[Pipeline],
         *,
         stimulus_log: Callable[[Graph], StimulusLog] | None = None,
+        admissions: Sequence[Admission | None] = (),
     ) -> None:
         self.pipelines: Mapping[str, Pipeline] = {p.name: p for p in pipelines}
         graph = compile_graph(pipelines)
@@ -96,39 +75,49 @@ class Engine:
             for pipeline in pipelines
             for position, stage in enumerate(pipeline.stages)
         ]
-        self._scheduler = Scheduler(graph)
+        self._scheduler = Scheduler(graph, admissions)
         self._log = stimulus_log(graph) if stimulus_log else None
         self._loop = asyncio.get_running_loop()
-        self._threads = ThreadPoolExecutor(
-            max(1, sum(o.stage.use.plan.concurrency for o in self._operators)), "sedp-stage"
-        )
+        self._threads = ThreadPoolExecutor(THREADS_MAX, "sedp-stage")
         self._waiting: dict[int, Waiting] = {}
         self._next_event = 0
         self._now_ns = 0
-        self._arrivals: list[tuple[int, int, int, int]] = []  # the fields of `Arrived`
-        self._ready: deque[tuple[RunBatch, list[Payload]]] = deque()
+        self._arrivals: list[Fields] = []
+        self._abandoned: set[int] = set()  # batches under way that nobody wants
+        self._degraded = {p.name: Counter[str]() for p in pipelines}  # answers, by stage
+        self._ready: deque[tuple[RunBatch, list[Payload], Moment]] = deque()
         self._pumping = False
         self._empty = asyncio.Event()
-        self._failure_logged_ns = -FAILURE_LOG_GAP_NS
-        self._failures_unlogged = 0
+        self._failures = FailedRuns()
         self._execute: dict[type, Callable[[Any], None]] = {
             RunBatch: self._run_batch,
             SetTimer: self._set_timer,
             Finish: self._finish,
+            FallBack: self._fall_back,
+            Abandon: self._abandon,
         }
 
     async def infer(
-        self, pipeline: str, request: Batch, *, deadline_ns: int | None = None
-    ) -> Mapping[str, Array]:
+        self,
+        pipeline: str,
+        request: Batch,
+        *,
+        deadline_ns: int | None = None,
+        due_ns: int | None = None,
+        level: int | None = None,
+        user: int = 0,
+        tenant: int = 0,
+    ) -> Answer:
         """Push one event through a pipeline.
 
         Args:
             pipeline: name of one of `pipelines`.
             request: the input columns of one event; at least one row.
             deadline_ns: on the `time.monotonic_ns` clock; the pipeline's default when `None`.
-
-        Returns:
-            The output columns by name.
+            due_ns: when its latency target is used up; by the pipeline's, from now, when `None`.
+            level: of priority, 1 the highest; the pipeline's default when `None`.
+            user: 0 to 127, a hash of the user; see `Arrived`.
+            tenant: whose it is.
 
         Raises:
             Unanswered: refused, too late, or failed. Cancelling the caller cancels the event.
@@ -136,13 +125,16 @@ class Engine:
         target = self.pipelines[pipeline]
         if deadline_ns is None:
             deadline_ns = time.monotonic_ns() + target.deadline_ns
+        if due_ns is None:
+            due_ns = time.monotonic_ns() + target.target_ns if target.target_ns else NEVER_NS
         event = self._next_event
         self._next_event += 1
-        future: asyncio.Future[dict[str, Array]] = self._loop.create_future()
-        payload = Payload(request, len(target.stages))
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        payload = Payload(request, len(target.stages), due_ns, tenant)
         self._waiting[event] = Waiting(target, payload, future)
+        level = target.level_default if level is None else level
         number, rows = self._numbers[pipeline], payload.rows
-        self._arrivals.append((event, number, rows, deadline_ns))
+        self._arrivals.append((event, number, rows, deadline_ns, due_ns, level, user, tenant))
         self._call_pump()
         try:
             return await future
@@ -157,11 +149,26 @@ class Engine:
 
         For callers whose bodies are not worth reading then; the stimulus log does not hear of it.
         """
-        reason = self._scheduler.refuse(self._numbers[pipeline])
+        now_ns = time.monotonic_ns()
+        due_ns = now_ns + (self.pipelines[pipeline].target_ns or NEVER_NS)
+        reason = self._scheduler.refuse(now_ns, self._numbers[pipeline], due_ns)
         return None if reason is None else Unanswered(reason, "")
 
     def statistics(self) -> EngineStatistics:
-        return self._scheduler.statistics()
+        statistics = self._scheduler.statistics(time.monotonic_ns())
+        degraded = {name: dict(counts) for name, counts in self._degraded.items()}
+        pipelines = (replace(p, degraded=degraded[p.name]) for p in statistics.pipelines)
+        return replace(statistics, pipelines=tuple(pipelines))
+
+    def change_plan(self, stage: int, plan: StagePlan) -> None:
+        """New knobs for a stage, by its number in the graph."""
+        self._admit()
+        self._feed(PlanChanged(stage, plan))
+
+    def change_limit(self, pipeline: str, in_flight_max: int) -> None:
+        """At most so many events of a pipeline inside."""
+        self._admit()
+        self._feed(LimitChanged(self._numbers[pipeline], in_flight_max))
 
     def begin_drain(self) -> None:
         """Refuse newcomers from now on."""
@@ -204,12 +211,21 @@ class Engine:
 
     def _timer_fired(self, timer: SetTimer) -> None:
         # Loops round timers to a millisecond and may be early; the scheduler must not see that.
-        self._feed(TimerFired(timer.stage), not_before_ns=timer.due_ns)
+        self._feed(TimerFired(timer.stage, timer.batch), not_before_ns=timer.due_ns)
 
-    def _batch_finished(self, run: RunBatch, error: Exception | None) -> None:
-        if error is not None:
-            self._note_failure(run, error)
-        self._feed(BatchFinished(run.batch, failed=error is not None))
+    def _batch_finished(
+        self, run: RunBatch, payloads: list[Payload], result: Batch | Exception
+    ) -> None:
+        failed = isinstance(result, Exception)
+        if isinstance(result, Exception):
+            for event in run.events:
+                if event in self._waiting:
+                    self._waiting[event].error = result
+            self._failures.note(self._now_ns, self._operators[run.stage].stage.name, run, result)
+        elif run.batch not in self._abandoned:
+            self._operators[run.stage].hand_out(result, payloads)
+        self._abandoned.discard(run.batch)
+        self._feed(BatchFinished(run.batch, failed))
 
     # From the scheduler to the world.
 
@@ -223,20 +239,32 @@ class Engine:
             if waiting.future.done():
                 continue  # the caller is gone
             if finish.outcome is Outcome.ANSWERED:
-                waiting.future.set_result(answer(waiting.pipeline, waiting.payload))
+                degraded = waiting.payload.degraded
+                if degraded:
+                    self._degraded[waiting.pipeline.name].update(degraded)
+                columns = answer(waiting.pipeline, waiting.payload)
+                waiting.future.set_result(Answer(columns, degraded))
                 continue
             stage = self._operators[finish.stage].stage.name if finish.stage >= 0 else ""
             unanswered = Unanswered(finish.outcome, stage)
             unanswered.__cause__ = waiting.error
             waiting.future.set_exception(unanswered)
 
+    def _fall_back(self, fallback: FallBack) -> None:
+        payloads = [self._waiting[event].payload for event in fallback.events]
+        self._operators[fallback.stage].stand_in(payloads)
+
+    def _abandon(self, abandon: Abandon) -> None:
+        self._abandoned.add(abandon.batch)
+
     def _run_batch(self, run: RunBatch) -> None:
         operator = self._operators[run.stage]
         payloads = [self._waiting[event].payload for event in run.events]
+        moment = Moment(self._now_ns, run.pressure)
         if not operator.inline:
-            self._threads.submit(self._run_in_thread, operator, run, payloads)
+            self._threads.submit(self._run_in_thread, operator, run, payloads, moment)
             return
-        self._ready.append((run, payloads))
+        self._ready.append((run, payloads, moment))
         self._call_pump()
 
     def _call_pump(self) -> None:
@@ -249,39 +277,24 @@ class Engine:
         self._admit()
         stop_ns = time.monotonic_ns() + PUMP_NS_MAX
         while self._ready and time.monotonic_ns() < stop_ns:
-            run, payloads = self._ready.popleft()
-            self._batch_finished(run, _attempt(self._operators[run.stage], payloads))
+            run, payloads, moment = self._ready.popleft()
+            result = _attempt(self._operators[run.stage], payloads, moment)
+            self._batch_finished(run, payloads, result)
         self._pumping = bool(self._ready or self._arrivals)
         if self._pumping:
             self._loop.call_soon(self._pump)
 
-    def _run_in_thread(self, operator: Operator, run: RunBatch, payloads: list[Payload]) -> None:
-        error = _attempt(operator, payloads)
+    def _run_in_thread(
+        self, operator: Operator, run: RunBatch, payloads: list[Payload], moment: Moment
+    ) -> None:
+        result = _attempt(operator, payloads, moment)
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
-            self._loop.call_soon_threadsafe(self._batch_finished, run, error)
-
-    def _note_failure(self, run: RunBatch, error: Exception) -> None:
-        for event in run.events:
-            if event in self._waiting:
-                self._waiting[event].error = error
-        self._failures_unlogged += 1
-        if self._now_ns - self._failure_logged_ns >= FAILURE_LOG_GAP_NS:
-            name = self._operators[run.stage].stage.name
-            log.error(
-                "stage %r failed on a batch of %d events (%d failed runs since the last line)",
-                name,
-                len(run.events),
-                self._failures_unlogged,
-                exc_info=error,
-            )
-            self._failure_logged_ns = self._now_ns
-            self._failures_unlogged = 0
+            self._loop.call_soon_threadsafe(self._batch_finished, run, payloads, result)
 
 
-def _attempt(operator: Operator, payloads: list[Payload]) -> Exception | None:
+def _attempt(operator: Operator, payloads: list[Payload], moment: Moment) -> Batch | Exception:
     """Run the stage; its failure is a result, not an accident of ours."""
     try:
-        operator.run(payloads)
+        return operator.compute(payloads, moment)
     except Exception as err:
         return err
-    return None

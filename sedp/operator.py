@@ -9,9 +9,10 @@ load makes their batches long.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sedp.payload import Payload, join_batch, split_batch
+from sedp.columns import Array, Batch, Level, zero_batch
+from sedp.payload import IDLE, Moment, Payload, check_result, hand_out, join_batch, stand_in
 from sedp.pipeline import BoundStage
 
 INLINE_NS_MAX = 200_000  # about the price of a hop to a thread and back
@@ -30,20 +31,42 @@ class Operator:
         self.stage = stage
         self.position = position
         self.inline = stage.use.executor == "inline"
+        care = stage.use.care  # what runs on the event loop cannot be given up
+        self._chooses = stage.use.executor == "auto" and not (care.timeout_ns or care.hedge_ns)
+        self._is_by_item = all(spec.level is Level.ITEM for spec in stage.provides.values())
         self._typical_ns = 0
 
-    def run(self, payloads: Sequence[Payload]) -> None:
+    def run(self, payloads: Sequence[Payload], moment: Moment = IDLE) -> None:
         """Join the events' columns, process them, and hand the results back to the events.
 
         Raises:
             Exception: whatever the stage raises, or StageError for a broken contract.
         """
+        self.hand_out(self.compute(payloads, moment), payloads)
+
+    def compute(self, payloads: Sequence[Payload], moment: Moment) -> Batch:
+        """The results for several events, not handed out yet; as `run` otherwise."""
         started_ns = time.perf_counter_ns()
-        batch = join_batch(self.stage, payloads)
-        result = self.stage.use.stage.process(batch)
-        split_batch(self.stage, self.position, batch, result, payloads)
-        if self.stage.use.executor == "auto":
+        stage = self.stage
+        batch = join_batch(stage, payloads, moment)
+        if stage.view and not batch.row_count and self._is_by_item:
+            result: Mapping[str, Array] = zero_batch(stage.provides, ()).columns
+        else:
+            result = stage.use.stage.process(batch)
+        chunk = check_result(stage, batch, result)
+        if self._chooses:
             self._observe(time.perf_counter_ns() - started_ns)
+        return chunk
+
+    def hand_out(self, chunk: Batch, payloads: Sequence[Payload]) -> None:
+        """Give the events what `compute` returned for them."""
+        hand_out(self.stage, self.position, chunk, payloads)
+
+    def stand_in(self, payloads: Sequence[Payload]) -> None:
+        """Give the events the columns that stand for those of this stage, and mark them so."""
+        hand_out(self.stage, self.position, stand_in(self.stage, payloads), payloads)
+        for payload in payloads:
+            payload.degraded += (self.stage.name,)
 
     def _observe(self, service_ns: int) -> None:
         """Track the usual run and move to the better place."""

@@ -10,33 +10,65 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sedp.columns import Array, Batch, ColumnSpec, Level
+from sedp.engine.events import NEVER_NS
 from sedp.errors import StageError
-from sedp.pipeline import BoundStage, Pipeline
+from sedp.pipeline import ENGINE, ENGINE_COLUMNS, BoundStage, Pipeline
+from sedp.views import ALL_ROWS, Mask, convert, narrow_splits
+
+NO_TARGET_LEFT_NS = 1 << 62  # time left to events that have no target
 
 Place = tuple[Batch, int]  # a chunk, and the event's position in it
 Span = tuple[Batch, int, int]  # a chunk, and a run of event positions in it
 
 
+class Moment(NamedTuple):
+    """What the engine tells of the start of a run.
+
+    Args:
+        now_ns: on the clock of the deadlines.
+        pressure: in permille.
+    """
+
+    now_ns: int = 0
+    pressure: int = 0
+
+
+IDLE = Moment()
+
+
 class Payload:
-    """One event's columns: `places[0]` is the request, `places[1 + i]` what stage `i` provided."""
+    """One event's columns: `places[0]` is the request, `places[1 + i]` what stage `i` provided.
 
-    __slots__ = ("places", "rows")
+    Args:
+        due_ns: when its latency target is used up.
+        tenant: whose it is.
+    """
 
-    def __init__(self, request: Batch, stage_count: int) -> None:
+    __slots__ = ("degraded", "due_ns", "places", "rows", "tenant")
+
+    def __init__(
+        self, request: Batch, stage_count: int, due_ns: int = NEVER_NS, tenant: int = 0
+    ) -> None:
         self.rows = request.row_count
         self.places: list[Place | None] = [(request, 0)] + [None] * stage_count
+        self.due_ns = due_ns
+        self.tenant = tenant
+        self.degraded: tuple[str, ...] = ()  # names of the stages that fell short
 
     def put(self, stage: int, chunk: Batch, position: int) -> None:
         self.places[1 + stage] = (chunk, position)
 
 
-def join_batch(stage: BoundStage, payloads: Sequence[Payload]) -> Batch:
+def join_batch(stage: BoundStage, payloads: Sequence[Payload], moment: Moment = IDLE) -> Batch:
     """The rows of several events as `stage` wants to read them, in the order given."""
+    if not stage.is_plain:
+        return _join_views(stage, payloads, moment)
     if len(payloads) == 1:
         return _lone_batch(stage, payloads[0])
     spans: dict[int, list[Span]] = {}
@@ -63,14 +95,8 @@ def _lone_batch(stage: BoundStage, payload: Payload) -> Batch:
     return Batch(columns, np.array((0, payload.rows)) if splits is None else splits)
 
 
-def split_batch(
-    stage: BoundStage,
-    position: int,
-    batch: Batch,
-    result: Mapping[str, Array],
-    payloads: Sequence[Payload],
-) -> None:
-    """Check what a stage returned for `batch` and give every event its place in it.
+def check_result(stage: BoundStage, batch: Batch, result: Mapping[str, Array]) -> Batch:
+    """What a stage returned for `batch`, once it is known to be what it declares.
 
     Raises:
         StageError: missing or surplus columns, or rows, dtype or shape other than declared.
@@ -90,9 +116,32 @@ def split_batch(
             or column.dtype != spec.dtype
         ):
             raise _wrong_column(stage.name, name, spec, column, batch)
-    chunk = Batch(result, batch.splits)
+    return Batch(result, batch.splits)
+
+
+def hand_out(stage: BoundStage, position: int, chunk: Batch, payloads: Sequence[Payload]) -> None:
+    """Give every event of a batch its place in what a stage has provided."""
     for place, payload in enumerate(payloads):
         payload.put(position, chunk, place)
+    if (mark := stage.use.stage.degrades) is not None:
+        for place in np.flatnonzero(chunk.columns[mark]).tolist():
+            payloads[place].degraded += (stage.name,)
+
+
+def stand_in(stage: BoundStage, payloads: Sequence[Payload]) -> Batch:
+    """The columns that stand for those of a stage which is not run: what is configured, else 0.
+
+    Narrowing is not done by it: every row goes on.
+    """
+    splits = _view_splits(stage, payloads, _Masks(stage, payloads))
+    rows = {Level.ITEM: int(splits[-1]), Level.REQUEST: len(payloads)}
+    columns: dict[str, Array] = {}
+    for name, spec in stage.provides.items():
+        value: object = b"" if spec.datatype == "BYTES" else stage.use.fallback.get(name, 0)
+        if name == stage.use.stage.narrows:
+            value = True
+        columns[name] = np.full((rows[spec.level], *spec.shape), value, spec.dtype)
+    return Batch(columns, splits)
 
 
 def answer(pipeline: Pipeline, payload: Payload) -> dict[str, Array]:
@@ -102,8 +151,69 @@ def answer(pipeline: Pipeline, payload: Payload) -> dict[str, Array]:
         place = payload.places[1 + source]
         assert place is not None, f"event answered before {name!r} was made"
         level = pipeline.outputs[name].column.level
-        columns[name] = _rows(place[0], name, level, place[1], place[1] + 1)
+        column = _rows(place[0], name, level, place[1], place[1] + 1)
+        stage = pipeline.stages[source]
+        if stage.view and level is Level.ITEM:
+            column = convert(column, stage.view, ALL_ROWS, _Masks(stage, (payload,)))
+        columns[name] = column
     return columns
+
+
+class _Masks(dict[int, Mask]):
+    """What the narrowing stages before a stage let through of a batch, joined when first asked."""
+
+    def __init__(self, stage: BoundStage, payloads: Sequence[Payload]) -> None:
+        self._stage, self._payloads = stage, payloads
+
+    def __call__(self, narrowing: int) -> Mask:
+        if narrowing not in self:
+            spans = _spans(self._payloads, narrowing)
+            mask = _column(self._stage.masks[narrowing], Level.ITEM, spans)
+            self[narrowing] = None if mask.all() else mask
+        return self[narrowing]
+
+
+def _join_views(stage: BoundStage, payloads: Sequence[Payload], moment: Moment) -> Batch:
+    """`join_batch` of a stage that sees some of the rows only, or reads what the engine tells."""
+    masks = _Masks(stage, payloads)
+    columns: dict[str, Array] = {}
+    for name, source in stage.sources.items():
+        if source == ENGINE:
+            columns[name] = _engine_column(name, payloads, moment)
+            continue
+        level = stage.inputs[name].level
+        column = _column(name, level, _spans(payloads, source))
+        if level is Level.ITEM:
+            column = convert(column, stage.source_views[name], stage.view, masks)
+        columns[name] = column
+    return Batch(columns, _view_splits(stage, payloads, masks))
+
+
+def _view_splits(
+    stage: BoundStage, payloads: Sequence[Payload], masks: _Masks
+) -> NDArray[np.int64]:
+    splits = np.array(list(accumulate((p.rows for p in payloads), initial=0)), np.int64)
+    for narrowing in stage.view:
+        splits = narrow_splits(splits, masks(narrowing))
+    return splits
+
+
+def _engine_column(name: str, payloads: Sequence[Payload], moment: Moment) -> Array:
+    spec, count = ENGINE_COLUMNS[name], len(payloads)
+    match name:
+        case "engine.now_ns":
+            return np.full(count, moment.now_ns, spec.dtype)
+        case "engine.pressure":
+            return np.full(count, moment.pressure / 1000, spec.dtype)
+        case "engine.tenant":
+            return np.array([payload.tenant for payload in payloads], spec.dtype)
+        case _:
+            left = [_time_left_ns(payload.due_ns, moment.now_ns) for payload in payloads]
+            return np.array(left, spec.dtype)
+
+
+def _time_left_ns(due_ns: int, now_ns: int) -> int:
+    return NO_TARGET_LEFT_NS if due_ns == NEVER_NS else due_ns - now_ns
 
 
 def _spans(payloads: Sequence[Payload], source: int) -> list[Span]:

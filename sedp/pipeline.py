@@ -8,28 +8,32 @@ edge where only a side effect orders two stages.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from sedp.columns import ANY, DTYPES, ColumnSpec, TensorSpec
-from sedp.engine.graph import Graph, PipelineNode, StageNode, StagePlan
+from sedp.columns import ColumnSpec, Level, TensorSpec
+from sedp.engine.graph import Graph, PipelineNode, StageCare, StageNode, StagePlan
+from sedp.pipeline_checks import (
+    PipelineError,
+    check_after,
+    check_dead_ends,
+    check_inputs,
+    check_outputs,
+    check_provided,
+    stuck,
+)
 from sedp.stage import Stage
+from sedp.views import ALL_ROWS, View, ViewError, stage_views
 
 REQUEST = -1  # the producer of the columns that arrive with the request
-
-
-class PipelineError(ValueError):
-    """The stages do not fit together.
-
-    Args:
-        message: thing, value and mend.
-        at: where in the pipeline's own description, e.g. `("stages", "rank", "params")`.
-    """
-
-    def __init__(self, message: str, at: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.at = at
+ENGINE = -2  # the producer of those that tell what the engine knows
+PRESSURE = "engine.pressure"
+ENGINE_COLUMNS = {
+    "engine.now_ns": ColumnSpec("INT64", Level.REQUEST),  # when the run was started
+    "engine.time_left_ns": ColumnSpec("INT64", Level.REQUEST),  # until the target is used up
+    PRESSURE: ColumnSpec("FP32", Level.REQUEST),  # predicted latency of a newcomer by the target
+    "engine.tenant": ColumnSpec("INT64", Level.REQUEST),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,16 @@ class StageUse:
         plan: its knobs at start.
         executor: `inline`, `thread`, or `auto` to choose by measured service time.
         after: names of stages to wait for although no column comes from them.
+        care: what is done when it is slow, fails, or can be done without.
+        fallback: values of the columns that stand for its own; 0 for those not named.
     """
 
     stage: Stage
     plan: StagePlan = field(default_factory=StagePlan)
     executor: str = "auto"
     after: tuple[str, ...] = ()
+    care: StageCare = field(default_factory=StageCare)
+    fallback: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +63,11 @@ class BoundStage:
 
     Args:
         sources: for each column read, the stage (by position in `Pipeline.stages`, or `REQUEST`)
-            that provides it.
+            that provides it; `ENGINE` for what the engine tells.
         provides: types of the columns written.
+        view: the rows it works on.
+        source_views: for each column read, the rows its source worked on.
+        masks: for each stage that narrows any of these, the column that says what goes on.
     """
 
     name: str
@@ -65,6 +76,10 @@ class BoundStage:
     inputs: Mapping[str, ColumnSpec]
     provides: Mapping[str, ColumnSpec]
     predecessors: tuple[int, ...]
+    view: View = ALL_ROWS
+    source_views: Mapping[str, View] = field(default_factory=dict)
+    masks: Mapping[int, str] = field(default_factory=dict)
+    is_plain: bool = True  # it reads nothing of the engine's, and all rows of everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,9 @@ class Pipeline:
         rows_max: most item rows a request may bring.
         in_flight_max: most events inside at once.
         deadline_ns: time an event gets when its caller names none.
+        target_ns: latency that all but one in a hundred should keep; 0 is none.
+        levels: of priority, 1 the highest.
+        level_default: of an event whose caller names none.
     """
 
     name: str
@@ -88,6 +106,9 @@ class Pipeline:
     in_flight_max: int = 1024
     deadline_ns: int = 1_000_000_000
     version: str = "1"
+    target_ns: int = 0
+    levels: int = 1
+    level_default: int = 1
 
 
 def compile_pipeline(
@@ -99,6 +120,9 @@ def compile_pipeline(
     rows_max: int = 4096,
     in_flight_max: int = 1024,
     deadline_ns: int = 1_000_000_000,
+    target_ns: int = 0,
+    levels: int = 1,
+    level_default: int = 1,
 ) -> Pipeline:
     """Order the stages, bind every column to its source, and check all types.
 
@@ -107,16 +131,18 @@ def compile_pipeline(
     """
     if not outputs:
         raise PipelineError(f"pipeline {name!r} has no outputs; list one", ("outputs",))
-    _check_after(uses)
-    columns = {key: tensor.column for key, tensor in inputs.items()}
-    sources = dict.fromkeys(inputs, REQUEST)
+    check_inputs(inputs)
+    check_after(uses)
+    told = {key: spec for key, spec in ENGINE_COLUMNS.items() if _is_read(key, uses)}
+    columns = told | {key: tensor.column for key, tensor in inputs.items()}
+    sources = dict.fromkeys(told, ENGINE) | dict.fromkeys(inputs, REQUEST)
     bound: list[BoundStage] = []
     waiting = dict(uses)
     while waiting:
         settled = {stage.name: position for position, stage in enumerate(bound)}
         ready = next((n for n, use in waiting.items() if _is_ready(use, columns, settled)), None)
         if ready is None:
-            raise _stuck(waiting, columns, settled)
+            raise stuck(waiting, columns, settled)
         stage = _bind(ready, waiting.pop(ready), columns, sources, settled)
         for key, spec in stage.provides.items():
             if key in columns:
@@ -128,17 +154,21 @@ def compile_pipeline(
                 )
             columns[key], sources[key] = spec, len(bound)
         bound.append(stage)
-    _check_outputs(outputs, columns, sources)
-    _check_dead_ends(bound, {sources[key] for key in outputs})
+    stages = tuple(_with_views(bound))
+    check_outputs(outputs, columns, sources)
+    check_dead_ends(bound, {sources[key] for key in outputs})
     return Pipeline(
         name,
         dict(inputs),
         dict(outputs),
         {key: sources[key] for key in outputs},
-        tuple(bound),
+        stages,
         rows_max,
         in_flight_max,
         deadline_ns,
+        target_ns=target_ns,
+        levels=levels,
+        level_default=level_default,
     )
 
 
@@ -155,61 +185,17 @@ def compile_graph(pipelines: Sequence[Pipeline]) -> Graph:
                 if position in other.predecessors
             )
             before = tuple(first + earlier for earlier in bound.predecessors)
-            stages.append(StageNode(bound.name, index, bound.use.plan, before, tuple(followers)))
+            care, asks = bound.use.care, PRESSURE in bound.inputs or bound.use.care.skip_above > 0
+            stages.append(
+                StageNode(bound.name, index, bound.use.plan, before, tuple(followers), care, asks)
+            )
         numbers = tuple(range(first, len(stages)))
         nodes.append(PipelineNode(pipeline.name, numbers, pipeline.in_flight_max))
     return Graph(tuple(nodes), tuple(stages))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` when something known is close, else `""`."""
-    match = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {match[0]!r}?" if match else ""
-
-
-def _check_after(uses: Mapping[str, StageUse]) -> None:
-    for name, use in uses.items():
-        for other in use.after:
-            if other not in uses:
-                raise PipelineError(
-                    f"stage {name!r} comes after {other!r}, which is no stage of this pipeline"
-                    + nearest(other, uses),
-                    ("stages", name, "after"),
-                )
-
-
 def _is_ready(use: StageUse, columns: Mapping[str, ColumnSpec], settled: Mapping[str, int]) -> bool:
     return use.stage.requires.keys() <= columns.keys() and set(use.after) <= settled.keys()
-
-
-def _stuck(
-    waiting: Mapping[str, StageUse],
-    columns: Mapping[str, ColumnSpec],
-    settled: Mapping[str, int],
-) -> PipelineError:
-    """Say why no stage can come next: a column nobody provides, or a circle."""
-    needs = {
-        name: [key for key in use.stage.requires if key not in columns]
-        + [f"after {other}" for other in use.after if other not in settled]
-        for name, use in waiting.items()
-    }
-    first, missing = next(iter(needs.items()))
-    if len(needs) == 1 and missing[0] in waiting[first].stage.requires:
-        return PipelineError(
-            f"stage {first!r} reads column {missing[0]!r}, which neither the request nor any "
-            f"other stage provides{nearest(missing[0], columns)}; there are: "
-            + ", ".join(sorted(columns)),
-            ("stages", first),
-        )
-    circle = "; ".join(
-        f"{name!r} waits for {', '.join(key + nearest(key, columns) for key in keys)}"
-        for name, keys in needs.items()
-    )
-    return PipelineError(
-        f"these stages form a cycle, or wait for a column nobody provides: {circle}; "
-        f"break the circle or add the column (there are: {', '.join(sorted(columns))})",
-        ("stages", first),
-    )
 
 
 def _bind(
@@ -220,7 +206,7 @@ def _bind(
     settled: Mapping[str, int],
 ) -> BoundStage:
     read = {key: columns[key] for key in use.stage.requires}
-    if not read:
+    if read.keys() <= ENGINE_COLUMNS.keys():
         raise PipelineError(
             f"stage {name!r} reads no column, so it has no rows to work on; let it read one",
             ("stages", name),
@@ -241,47 +227,32 @@ def _bind(
             f"stage {name!r}: its provides() raised {type(err).__name__}: {err}; mend it there",
             ("stages", name),
         ) from err
-    for key, spec in provides.items():
-        if spec.datatype not in DTYPES or ANY in spec.shape:
-            raise PipelineError(
-                f"stage {name!r} provides column {key!r} as {spec}, which is no full type; "
-                f"give every size a number and use one of {', '.join(DTYPES)}",
-                ("stages", name),
-            )
+    check_provided(name, use, provides)
     before = {sources[key] for key in read} | {settled[other] for other in use.after}
-    predecessors = tuple(sorted(before - {REQUEST}))
+    predecessors = tuple(sorted(before - {REQUEST, ENGINE}))
     return BoundStage(name, use, {key: sources[key] for key in read}, read, provides, predecessors)
 
 
-def _check_outputs(
-    outputs: Mapping[str, TensorSpec],
-    columns: Mapping[str, ColumnSpec],
-    sources: Mapping[str, int],
-) -> None:
-    for key, tensor in outputs.items():
-        if key not in columns or sources[key] == REQUEST:
-            provided = [column for column in columns if sources[column] != REQUEST]
-            raise PipelineError(
-                f"output {key!r} is provided by no stage{nearest(key, provided)}; "
-                f"there are: {', '.join(sorted(provided))}",
-                ("outputs", key),
-            )
-        if tensor.column != columns[key]:
-            raise PipelineError(
-                f"output {key!r} is declared as {tensor}, but the stages make it "
-                f"{columns[key]}; write {columns[key]}",
-                ("outputs", key),
-            )
+def _is_read(column: str, uses: Mapping[str, StageUse]) -> bool:
+    return any(column in use.stage.requires for use in uses.values())
 
 
-def _check_dead_ends(bound: Sequence[BoundStage], wanted: set[int]) -> None:
-    """A stage whose columns reach no output would only cost time: refuse it."""
-    for position in reversed(range(len(bound))):
-        if position not in wanted:
-            raise PipelineError(
-                f"stage {bound[position].name!r} is a dead end: none of its columns "
-                f"({', '.join(bound[position].provides)}) reaches an output; "
-                "read one, list one in outputs, or remove the stage",
-                ("stages", bound[position].name),
-            )
-        wanted |= set(bound[position].predecessors)
+def _with_views(bound: Sequence[BoundStage]) -> list[BoundStage]:
+    """The stages, each told the rows it works on and those of what it reads."""
+    stages = [use.stage for use in (stage.use for stage in bound)]
+    turns = [int(stage.narrows is not None) - int(stage.widens) for stage in stages]
+    try:
+        names = [stage.name for stage in bound]
+        views = stage_views(names, turns, [stage.predecessors for stage in bound])
+    except ViewError as err:
+        raise PipelineError(str(err), ("stages", names[err.stage])) from err
+    masks = {place: stage.narrows for place, stage in enumerate(stages) if stage.narrows}
+    told = []
+    for stage, view in zip(bound, views, strict=True):
+        have = {
+            key: views[source] if source >= 0 else ALL_ROWS for key, source in stage.sources.items()
+        }
+        narrowed = view != ALL_ROWS or any(have.values())
+        plain = not narrowed and ENGINE not in stage.sources.values()
+        told.append(replace(stage, view=view, source_views=have, masks=masks, is_plain=plain))
+    return told

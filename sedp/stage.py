@@ -122,6 +122,25 @@ class Stage(ABC):
             ValueError: the inputs do not fit together; the message says the mend.
         """
 
+    @property
+    def narrows(self) -> str | None:
+        """Name of a provided BOOL item column: later stages see only rows where it is true.
+
+        That holds until a stage that `widens`, or the answer, where zeros stand for the others.
+        Stages in between may be given batches without a row.
+        """
+        return None
+
+    @property
+    def widens(self) -> bool:
+        """Whether this stage and those after it see again what the last narrowing left out."""
+        return False
+
+    @property
+    def degrades(self) -> str | None:
+        """Name of a provided BOOL request column: an answer is marked degraded where it is true."""
+        return None
+
     def open(self, resources: Resources) -> None:  # noqa: B027 - optional hook
         """Load models and tables. Called once, before the first batch, off the serving path.
 

@@ -55,13 +55,14 @@ class BoundedQueue:
         return self._entries[0]
 
     def take(
-        self, limit_rows: int, viable_ns: int, now_ns: int
+        self, limit_rows: int, viable_ns: int, now_ns: int, stale_ns: int = 0
     ) -> tuple[list[Event], int, list[Event]]:
         """Pop events for one batch, oldest first.
 
         Args:
             limit_rows: most rows to take.
             viable_ns: an event whose deadline is earlier cannot be served in time any more.
+            stale_ns: an event that was enqueued earlier has waited for too long.
 
         Returns:
             The events, their rows, and the hopeless ones met on the way.
@@ -74,7 +75,7 @@ class BoundedQueue:
             enqueued_ns, event = entries[0]
             if event.ended:
                 self._ghosts -= 1
-            elif event.deadline_ns < viable_ns:
+            elif event.deadline_ns < viable_ns or enqueued_ns < stale_ns:
                 hopeless.append(event)
                 self.rows -= event.rows
             elif rows + event.rows > limit_rows:

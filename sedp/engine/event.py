@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sedp.engine.events import Arrived
+
 
 class Event:
     """Mutable and slotted: one is made per request and touched a few times per stage.
@@ -14,23 +16,27 @@ class Event:
     __slots__ = (
         "arrived_ns",
         "deadline_ns",
+        "due_ns",
         "ended",
         "id",
         "joins",
+        "level",
         "pipeline",
         "queued",
         "rows",
         "running",
         "stages_left",
+        "tenant",
     )
 
-    def __init__(
-        self, id_: int, pipeline: int, rows: int, deadline_ns: int, now_ns: int, stage_count: int
-    ) -> None:
-        self.id = id_
-        self.pipeline = pipeline
-        self.rows = rows
-        self.deadline_ns = deadline_ns
+    def __init__(self, arrived: Arrived, now_ns: int, stage_count: int) -> None:
+        self.id = arrived.event
+        self.pipeline = arrived.pipeline
+        self.rows = arrived.rows
+        self.deadline_ns = arrived.deadline_ns
+        self.due_ns = arrived.due_ns
+        self.level = arrived.level
+        self.tenant = arrived.tenant
         self.arrived_ns = now_ns
         self.stages_left = stage_count
         self.queued = 0

@@ -14,6 +14,7 @@ import msgspec
 from sedp.engine.graph import StagePlan
 
 NEVER_NS = 2**63 - 1
+NO_BATCH = -1  # a timer of a stage, not of one of its runs
 
 
 class Outcome(enum.IntEnum):
@@ -25,6 +26,9 @@ class Outcome(enum.IntEnum):
     CANCELLED = 3  # the caller left
     FAILED = 4  # a stage raised on it
     DRAINING = 5  # refused at the door: the daemon is stopping
+    SHED = 6  # refused at the door, or dropped in a first queue: would not be answered in time
+    UNAVAILABLE = 7  # a stage's breaker is open, and it has no fallback
+    QUARANTINED = 8  # this very request has failed too often; said by the front door alone
 
 
 class Stimulus(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -36,12 +40,22 @@ class Arrived(Stimulus, frozen=True):
 
     With `more` set the next stimulus is the arrival of another one that came at the same time:
     no batch is started before they are all in, so that they can share one.
+
+    Args:
+        due_ns: when the pipeline's latency target is used up, ≤ `deadline_ns`; never without one.
+        level: its priority, 1 is the highest.
+        user: 0 to 127, a hash of the user, so that the same ones are served while load lasts.
+        tenant: whose it is; 0 where nobody asks.
     """
 
     event: int
     pipeline: int
     rows: int
     deadline_ns: int = NEVER_NS
+    due_ns: int = NEVER_NS
+    level: int = 1
+    user: int = 0
+    tenant: int = 0
     more: bool = False
 
 
@@ -59,9 +73,10 @@ class BatchFinished(Stimulus, frozen=True):
 
 
 class TimerFired(Stimulus, frozen=True):
-    """A timer set for `stage` (or `DEADLINE_TIMER`) is due."""
+    """A timer set for `stage` (or `DEADLINE_TIMER`), or for a run of it, is due."""
 
     stage: int
+    batch: int = NO_BATCH
 
 
 class PlanChanged(Stimulus, frozen=True):
@@ -69,6 +84,13 @@ class PlanChanged(Stimulus, frozen=True):
 
     stage: int
     plan: StagePlan
+
+
+class LimitChanged(Stimulus, frozen=True):
+    """At most so many events of `pipeline` inside, from the next arrival on."""
+
+    pipeline: int
+    in_flight_max: int
 
 
 class DrainBegan(Stimulus, frozen=True):
@@ -83,18 +105,36 @@ class Command(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class RunBatch(Command, frozen=True):
-    """Run `stage` on `events`, joined in this order; answer with `BatchFinished(batch)`."""
+    """Run `stage` on `events`, joined in this order; answer with `BatchFinished(batch)`.
+
+    `pressure` is what the stage may be told of the load, in permille; see `Admission.pressure`.
+    """
 
     batch: int
     stage: int
     events: tuple[int, ...]
+    pressure: int = 0
+
+
+class FallBack(Command, frozen=True):
+    """Give `events` the columns that stand for those of `stage`, which will not come."""
+
+    stage: int
+    events: tuple[int, ...]
+
+
+class Abandon(Command, frozen=True):
+    """The result of a run is not wanted any more; its `BatchFinished` still is."""
+
+    batch: int
 
 
 class SetTimer(Command, frozen=True):
-    """Send `TimerFired(stage)` at `due_ns`. Timers are never revoked; a stale one is harmless."""
+    """Send `TimerFired(stage, batch)` at `due_ns`. Never revoked; a stale one is harmless."""
 
     stage: int
     due_ns: int
+    batch: int = NO_BATCH
 
 
 class Finish(Command, frozen=True):
@@ -105,5 +145,7 @@ class Finish(Command, frozen=True):
     stage: int = -1
 
 
-AnyStimulus = Arrived | Cancelled | BatchFinished | TimerFired | PlanChanged | DrainBegan
-AnyCommand = RunBatch | SetTimer | Finish
+AnyStimulus = (
+    Arrived | Cancelled | BatchFinished | TimerFired | PlanChanged | LimitChanged | DrainBegan
+)
+AnyCommand = RunBatch | FallBack | Abandon | SetTimer | Finish

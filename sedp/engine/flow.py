@@ -1,4 +1,4 @@
-"""How events move between stages, and how they end.
+"""How events move between stages.
 
 A stage with a free slot closes a batch when it is due (see `batcher`), reserves room in the
 queues behind it, and starts it. When a queue behind has no room the stage *blocks* and is woken by
@@ -9,51 +9,38 @@ needing room elsewhere, and no DAG can lock up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
+from sedp.engine.admission import Admission
 from sedp.engine.batcher import batch_due_ns
 from sedp.engine.event import Event
-from sedp.engine.events import (
-    DEADLINE_TIMER,
-    NEVER_NS,
-    AnyCommand,
-    Finish,
-    Outcome,
-    RunBatch,
-    SetTimer,
-)
+from sedp.engine.events import NEVER_NS, AnyCommand, FallBack, Outcome, SetTimer
 from sedp.engine.graph import Graph
-from sedp.engine.stage_state import PipelineState, Run, StageState
-
-SWEEP_GAP_NS = 5_000_000  # least time between two deadline sweeps: bounds their cost, not a caller
+from sedp.engine.inside import Inside
+from sedp.engine.runs import Run, Runs
+from sedp.engine.stage_state import PipelineState, StageState, link_stages
 
 Commands = list[AnyCommand]
 
 
 class Flow:
-    """All events inside, and the rules by which they go on. Commands are appended to `out`.
+    """The rules by which events go on. Commands are appended to `out`."""
 
-    Invariant: an event is in `events` from admission until it has ended and no run holds it.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        self.stages = _link_stages(graph)
+    def __init__(self, graph: Graph, admissions: Sequence[Admission | None]) -> None:
+        self.stages = link_stages(graph)
         self.pipelines = [
-            PipelineState(node, [self.stages[number] for number in node.stages])
-            for node in graph.pipelines
+            PipelineState(node, [self.stages[number] for number in node.stages], admission)
+            for node, admission in zip(graph.pipelines, admissions, strict=True)
         ]
-        self.events: dict[int, Event] = {}
-        self.runs: dict[int, Run] = {}
-        self._next_batch = 0
-        self._sweep_ns = NEVER_NS
+        self.inside = Inside(self.pipelines, self.unblock)
+        self.runs = Runs()
         self._entered: dict[StageState, None] = {}  # first stages to be dispatched, in order
         self._deadline_ns = NEVER_NS  # the earliest of what has entered
 
     def enter(self, event: Event, now_ns: int) -> None:
         """Put an admitted event into its pipeline's first queues; `begin` starts the stages."""
         pipeline = self.pipelines[event.pipeline]
-        self.events[event.id] = event
-        pipeline.in_flight += 1
+        self.inside.add(event)
         for stage in pipeline.entries:
             event.queued |= stage.bit
             stage.queue.push((event,), event.rows, now_ns)
@@ -66,16 +53,14 @@ class Flow:
         stages, self._entered = self._entered, {}
         for stage in stages:
             self.dispatch(stage, now_ns, out)
-        if self._deadline_ns < self._sweep_ns:
-            self._sweep_ns = self._deadline_ns
-            out.append(SetTimer(DEADLINE_TIMER, self._sweep_ns))
+        self.inside.mind(self._deadline_ns, out)
         self._deadline_ns = NEVER_NS
 
     def dispatch(self, stage: StageState, now_ns: int, out: Commands) -> None:
         """Start as many batches as slots, due times and room behind allow."""
         queue, made_room = stage.queue, False
         stage.blocked = False
-        while stage.running < stage.plan.concurrency:
+        while stage.running < stage.plan.concurrency or stage.is_shut(now_ns):
             if stage.again:
                 self._run_again(stage, now_ns, out)
                 continue
@@ -86,19 +71,23 @@ class Flow:
             if due_ns > now_ns:
                 self._wake_at(stage, due_ns, out)
                 break
-            head, viable_ns = queue.head()[1], now_ns + floor_ns
-            room = _room_behind(stage, head.rows)
+            enqueued_ns, head = queue.head()
+            viable_ns = now_ns + floor_ns
+            room = stage.room_behind(head.rows)
             if room < head.rows:
                 stage.blocked = True
                 break
             limit_rows = min(max(stage.plan.batch_rows_max, head.rows), room)
-            if head.deadline_ns < viable_ns:
+            stale_ns = _stale_ns(stage, enqueued_ns, now_ns)
+            if head.deadline_ns < viable_ns or enqueued_ns < stale_ns:
                 limit_rows = 0  # an event that will be given up must not set the limit for others
-            taken, rows, hopeless = queue.take(limit_rows, viable_ns, now_ns)
+            taken, rows, hopeless = queue.take(limit_rows, viable_ns, now_ns, stale_ns)
             made_room = True
             if hopeless:
-                self._give_up(hopeless, stage, now_ns, out)
+                self._give_up(hopeless, stage, viable_ns, now_ns, out)
             if taken:
+                if stage.admission is not None:
+                    stage.admission.waited(now_ns, now_ns - enqueued_ns, len(taken))
                 self._reserve(stage, taken, rows)
                 self._start(stage, taken, rows, now_ns, out)
         if made_room:
@@ -110,14 +99,24 @@ class Flow:
             out.append(SetTimer(stage.number, due_ns))
 
     def _give_up(
-        self, hopeless: list[Event], stage: StageState, now_ns: int, out: Commands
+        self,
+        hopeless: list[Event],
+        stage: StageState,
+        viable_ns: int,
+        now_ns: int,
+        out: Commands,
     ) -> None:
+        """End events that cannot be in time any more, or that admission control drops."""
+        late: list[Event] = []
+        stale: list[Event] = []
         for event in hopeless:
             event.queued &= ~stage.bit
-            if event.deadline_ns > now_ns:  # condemned by estimate, not by the clock
+            (late if event.deadline_ns < viable_ns else stale).append(event)
+            if now_ns < event.deadline_ns < viable_ns:  # by estimate, not by the clock
                 stage.floor.doubt()
         stage.refresh_path_floor()
-        self.end(hopeless, Outcome.DEADLINE, stage, now_ns, out)
+        self.inside.end(late, Outcome.DEADLINE, stage, now_ns, out)
+        self.inside.end(stale, Outcome.SHED, stage, now_ns, out)
 
     def _reserve(self, stage: StageState, events: list[Event], rows: int) -> None:
         """Claim room behind for events whose last branch into a stage starts now."""
@@ -137,15 +136,26 @@ class Flow:
     def _start(
         self, stage: StageState, events: list[Event], rows: int, now_ns: int, out: Commands
     ) -> None:
-        batch = self._next_batch
-        self._next_batch += 1
-        self.runs[batch] = Run(stage, events, rows, now_ns)
-        stage.running += 1
-        stage.batches += 1
-        stage.events += len(events)
-        stage.rows += rows
-        stage.batch_rows.record(rows)
-        out.append(RunBatch(batch, stage.number, tuple([event.id for event in events])))
+        """Run the stage, or let its fallback stand in for it."""
+        pressure, care = stage.pressure(now_ns), stage.care
+        if care.skip_above and pressure >= care.skip_above:
+            stage.skips += len(events)
+        elif not stage.is_shut(now_ns):
+            self.runs.start(stage, events, rows, pressure, now_ns, out)
+            return
+        self._stand_in(stage, events, rows, now_ns, out)
+
+    def _stand_in(
+        self, stage: StageState, events: list[Event], rows: int, now_ns: int, out: Commands
+    ) -> None:
+        """Move events on without a result of the stage, or end them if nothing can replace it."""
+        live = [event for event in events if not event.ended]
+        if not stage.care.has_fallback:
+            self.inside.end(live, Outcome.UNAVAILABLE, stage, now_ns, out)
+        elif live:
+            stage.fallbacks += len(live)
+            out.append(FallBack(stage.number, tuple([event.id for event in live])))
+        self.leave(stage, events, rows, now_ns, out)
 
     def _run_again(self, stage: StageState, now_ns: int, out: Commands) -> None:
         """Run the next event of a failed batch alone; its room behind is still reserved."""
@@ -154,6 +164,56 @@ class Flow:
             self.leave(stage, [event], event.rows, now_ns, out)
         else:
             self._start(stage, [event], event.rows, now_ns, out)
+
+    def end_run(self, batch: int, failed: bool, now_ns: int, out: Commands) -> None:
+        """A run came back: move its events on, try them one by one, or let others go on."""
+        run = self.runs.end(batch, failed, now_ns)
+        stage, events = run.stage, run.events
+        if run.has_lost or (failed and self.runs.part(run) is not None):
+            self._release(events)  # the twin carries them
+        elif not failed or not run.is_wanted:
+            self.runs.part(run, out)
+            self.leave(stage, events, run.rows if events else 0, now_ns, out)
+        elif len(events) > 1:
+            stage.again.extend(events)
+        elif stage.care.has_fallback:
+            self._stand_in(stage, events, run.rows, now_ns, out)
+        else:
+            self.inside.end(events, Outcome.FAILED, stage, now_ns, out)
+            self.leave(stage, events, run.rows, now_ns, out)
+        self.dispatch(stage, now_ns, out)
+
+    def check_run(self, batch: int, now_ns: int, out: Commands) -> None:
+        """A run's timer fired: it may have taken too long, or long enough to start its twin."""
+        run = self.runs.under_way.get(batch)
+        if run is None or not run.is_wanted:
+            return
+        stage, taken_ns = run.stage, now_ns - run.started_ns
+        if stage.care.timeout_ns and taken_ns >= stage.care.timeout_ns:
+            self._time_out(run, now_ns, out)
+        elif run.twin is None and _may_hedge(run, now_ns):
+            self.runs.hedge(run, stage.pressure(now_ns), now_ns, out)
+
+    def _time_out(self, run: Run, now_ns: int, out: Commands) -> None:
+        stage = run.stage
+        twin = self.runs.part(run)
+        self.runs.give_up(run, now_ns, out)
+        if twin is not None:
+            run.has_lost = True
+        elif stage.care.has_fallback:
+            events, run.events = run.events, []  # they go on; the run holds nothing any more
+            self._stand_in(stage, events, run.rows, now_ns, out)
+        else:
+            live = [event for event in run.events if not event.ended]
+            self.inside.end(live, Outcome.DEADLINE, stage, now_ns, out)
+        self.dispatch(stage, now_ns, out)
+
+    def _release(self, events: list[Event]) -> None:
+        """A run that nobody waits for holds `events` no longer."""
+        for event in events:
+            event.running -= 1
+            if event.ended:
+                self.inside.forget_if_idle(event)
 
     def leave(
         self, stage: StageState, events: list[Event], rows: int, now_ns: int, out: Commands
@@ -166,12 +226,12 @@ class Flow:
             event.stages_left -= 1
             if event.ended:
                 some_ended = True
-                self._forget_if_idle(event)
+                self.inside.forget_if_idle(event)
             elif event.stages_left == 0:
                 answered.append(event)
         live = [event for event in events if not event.ended] if some_ended else events
         if answered:
-            self.end(answered, Outcome.ANSWERED, None, now_ns, out)
+            self.inside.end(answered, Outcome.ANSWERED, None, now_ns, out)
         # First hand on to all, then let them start: a start may end events of this very batch.
         for successor in stage.successors:
             self._hand_on(successor, events, rows, live, now_ns)
@@ -191,7 +251,7 @@ class Flow:
         """Turn the reservations of `events` into entries, for those that still live."""
         ready, ready_rows = events, rows
         if stage.branches > 1:
-            ready = _joined(stage, events)
+            ready = stage.joined(events)
             ready_rows = sum(event.rows for event in ready)
         stage.queue.reserved_rows -= ready_rows
         if live is not events:
@@ -207,86 +267,18 @@ class Flow:
             if predecessor.blocked:
                 self.dispatch(predecessor, now_ns, out)
 
-    def sweep(self, now_ns: int, out: Commands) -> None:
-        """End every event whose deadline has passed, wherever it is."""
-        if now_ns < self._sweep_ns:
-            return  # a stale timer
-        live = [event for event in self.events.values() if not event.ended]
-        late = [event for event in live if event.deadline_ns <= now_ns]
-        next_ns = min((e.deadline_ns for e in live if e.deadline_ns > now_ns), default=NEVER_NS)
-        self._sweep_ns = max(next_ns, now_ns + SWEEP_GAP_NS) if next_ns < NEVER_NS else NEVER_NS
-        if self._sweep_ns < NEVER_NS:
-            out.append(SetTimer(DEADLINE_TIMER, self._sweep_ns))
-        if late:
-            self.end(late, Outcome.DEADLINE, None, now_ns, out)
 
-    def end(
-        self,
-        events: list[Event],
-        outcome: Outcome,
-        stage: StageState | None,
-        now_ns: int,
-        out: Commands,
-    ) -> None:
-        """Tell the callers, and take the events out of every queue."""
-        live = [event for event in events if not event.ended]
-        if live:
-            number = -1 if stage is None else stage.number
-            out.append(Finish(tuple([event.id for event in live]), outcome, number))
-        for event in live:
-            event.ended = True
-            pipeline = self.pipelines[event.pipeline]
-            pipeline.outcomes[outcome] += 1
-            if outcome is Outcome.ANSWERED:
-                pipeline.latency_ns.record(now_ns - event.arrived_ns)
-            self._forget_if_idle(event)
-        if outcome is not Outcome.ANSWERED:  # an answered event waits nowhere
-            self._withdraw(live, now_ns, out)
-
-    def _withdraw(self, events: list[Event], now_ns: int, out: Commands) -> None:
-        """Take ended events out of the queues they wait in, and wake who waits for the room."""
-        roomier: list[StageState] = []
-        for event in events:
-            for stage in self.pipelines[event.pipeline].stages:
-                if event.queued & stage.bit:
-                    stage.queue.discard(event)
-                    roomier.append(stage)
-            event.queued = 0
-        # Only now wake others: they must not meet an ended event that still counts rows.
-        for stage in roomier:
-            self.unblock(stage, now_ns, out)
-
-    def _forget_if_idle(self, event: Event) -> None:
-        if event.running == 0:
-            del self.events[event.id]
-            self.pipelines[event.pipeline].in_flight -= 1
+def _stale_ns(stage: StageState, oldest_ns: int, now_ns: int) -> int:
+    """Entries of a first queue that are older have waited for too long; 0 where none has."""
+    if stage.admission is None or stage.predecessors:
+        return 0
+    limit_ns = stage.admission.wait_limit_ns(now_ns, now_ns - oldest_ns)
+    return max(0, now_ns - limit_ns)
 
 
-def _room_behind(stage: StageState, head_rows: int) -> int:
-    """Rows that every queue behind `stage` can take."""
-    room = NEVER_NS
-    for successor in stage.successors:
-        room = min(room, successor.queue.room_rows(head_rows))
-    return room
-
-
-def _joined(stage: StageState, events: Iterable[Event]) -> list[Event]:
-    """Those of `events` whose last branch into `stage` just ended."""
-    ready = []
-    for event in events:
-        join = event.join_at(stage.number, stage.branches)
-        join.unfinished -= 1
-        if join.unfinished == 0:
-            ready.append(event)
-    return ready
-
-
-def _link_stages(graph: Graph) -> list[StageState]:
-    stages = [
-        StageState(number, node, 1 << graph.pipelines[node.pipeline].stages.index(number))
-        for number, node in enumerate(graph.stages)
-    ]
-    for stage in stages:
-        stage.predecessors = [stages[number] for number in stage.node.predecessors]
-        stage.successors = [stages[number] for number in stage.node.successors]
-    return stages
+def _may_hedge(run: Run, now_ns: int) -> bool:
+    """Whether a second run of the same events can start; each of them must still be wanted."""
+    stage = run.stage
+    if stage.running >= stage.plan.concurrency or stage.is_shut(now_ns):
+        return False
+    return not any(event.ended for event in run.events)

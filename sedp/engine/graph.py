@@ -26,14 +26,39 @@ class StagePlan(msgspec.Struct, frozen=True, array_like=True):
     queue_rows_max: int = 16_384
 
 
+class StageCare(msgspec.Struct, frozen=True, array_like=True):
+    """What is done when a stage is slow, fails, or can be done without. Zeros do nothing.
+
+    Args:
+        timeout_ns: of a run; its events then go on with the fallback, or end.
+        has_fallback: there are columns that stand for those of the stage.
+        skip_above: pressure in permille from which the stage is not run; needs a fallback.
+        hedge_ns: how long a run may take before a second one of the same events is started.
+        breaker_share: failed runs in permille, among the last ones, that open the breaker.
+        breaker_pause_ns: how long it stays open before one run is tried.
+    """
+
+    timeout_ns: int = 0
+    has_fallback: bool = False
+    skip_above: int = 0
+    hedge_ns: int = 0
+    breaker_share: int = 0
+    breaker_pause_ns: int = 1_000_000_000
+
+
 class StageNode(msgspec.Struct, frozen=True):
-    """One stage of the graph; `predecessors` and `successors` are stage numbers."""
+    """One stage of the graph; `predecessors` and `successors` are stage numbers.
+
+    `asks_pressure`: its runs are to be told the pressure, which costs a microsecond to know.
+    """
 
     name: str
     pipeline: int
     plan: StagePlan
     predecessors: tuple[int, ...] = ()
     successors: tuple[int, ...] = ()
+    care: StageCare = StageCare()
+    asks_pressure: bool = False
 
 
 class PipelineNode(msgspec.Struct, frozen=True):

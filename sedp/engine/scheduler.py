@@ -14,14 +14,15 @@ stages and admission, dask's worker state machine and h11 for the shape of the c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sedp.engine.admission import refusal
+from sedp.engine.admission import Admission, lacks_room
 from sedp.engine.event import Event
 from sedp.engine.events import (
     DEADLINE_TIMER,
     NEVER_NS,
+    NO_BATCH,
     AnyCommand,
     AnyStimulus,
     Arrived,
@@ -29,21 +30,27 @@ from sedp.engine.events import (
     Cancelled,
     DrainBegan,
     Finish,
+    LimitChanged,
     Outcome,
     PlanChanged,
     TimerFired,
 )
 from sedp.engine.flow import Commands, Flow
 from sedp.engine.graph import Graph
+from sedp.engine.stage_state import PipelineState
 from sedp.engine.statistics import EngineStatistics, pipeline_statistics, stage_statistics
 
 
 class Scheduler:
-    """One for all pipelines of a process. Feed it stimuli; carry out what it returns."""
+    """One for all pipelines of a process. Feed it stimuli; carry out what it returns.
 
-    def __init__(self, graph: Graph) -> None:
+    Args:
+        admissions: one for each pipeline, `None` to admit whatever there is room for; or none.
+    """
+
+    def __init__(self, graph: Graph, admissions: Sequence[Admission | None] = ()) -> None:
         self.graph = graph
-        self._flow = Flow(graph)
+        self._flow = Flow(graph, admissions or (None,) * len(graph.pipelines))
         self._draining = False
         self._handlers: dict[type, Callable[[int, Any, Commands], None]] = {
             Arrived: self._arrived,
@@ -51,13 +58,14 @@ class Scheduler:
             TimerFired: self._timer_fired,
             Cancelled: self._cancelled,
             PlanChanged: self._plan_changed,
+            LimitChanged: self._limit_changed,
             DrainBegan: self._drain_began,
         }
 
     @property
     def in_flight(self) -> int:
         """Events inside, over all pipelines; ended ones count until no run holds them."""
-        return len(self._flow.events)
+        return len(self._flow.inside.events)
 
     def handle(self, now_ns: int, stimulus: AnyStimulus) -> list[AnyCommand]:
         """Take note of what happened and say what to do, in order."""
@@ -65,62 +73,53 @@ class Scheduler:
         self._handlers[type(stimulus)](now_ns, stimulus, commands)
         return commands
 
-    def refuse(self, pipeline: int) -> Outcome | None:
-        """Why an event of a pipeline would be refused now however small it is; counts it so."""
+    def refuse(self, now_ns: int, pipeline: int, due_ns: int = NEVER_NS) -> Outcome | None:
+        """Why an event of a pipeline would be refused, however small and urgent; counts it so."""
         state = self._flow.pipelines[pipeline]
-        reason = refusal(state, 1, self._draining)
+        reason = self._refusal(now_ns, Arrived(-1, pipeline, 1, due_ns=due_ns), state)
         if reason is not None:
             state.outcomes[reason] += 1
         return reason
 
-    def statistics(self) -> EngineStatistics:
+    def statistics(self, now_ns: int = 0) -> EngineStatistics:
+        """The counters; `now_ns` matters to the pressure alone."""
         names = [pipeline.node.name for pipeline in self._flow.pipelines]
         return EngineStatistics(
-            tuple(pipeline_statistics(state) for state in self._flow.pipelines),
+            tuple(pipeline_statistics(state, now_ns) for state in self._flow.pipelines),
             tuple(stage_statistics(s, names[s.node.pipeline]) for s in self._flow.stages),
         )
 
     def _arrived(self, now_ns: int, arrived: Arrived, out: Commands) -> None:
         pipeline = self._flow.pipelines[arrived.pipeline]
-        reason = refusal(pipeline, arrived.rows, self._draining)
+        reason = self._refusal(now_ns, arrived, pipeline)
         if reason is None:
-            event = Event(
-                arrived.event,
-                arrived.pipeline,
-                arrived.rows,
-                arrived.deadline_ns,
-                now_ns,
-                len(pipeline.stages),
-            )
-            self._flow.enter(event, now_ns)
+            self._flow.enter(Event(arrived, now_ns, len(pipeline.stages)), now_ns)
         else:
             pipeline.outcomes[reason] += 1
             out.append(Finish((arrived.event,), reason))
         if not arrived.more:
             self._flow.begin(now_ns, out)
 
+    def _refusal(self, now_ns: int, arrived: Arrived, pipeline: PipelineState) -> Outcome | None:
+        if self._draining:
+            return Outcome.DRAINING
+        if lacks_room(pipeline, arrived.rows):
+            return Outcome.QUEUE_FULL
+        if pipeline.guarded and any(stage.is_shut(now_ns) for stage in pipeline.guarded):
+            return Outcome.UNAVAILABLE
+        if pipeline.admission is None:
+            return None
+        return pipeline.admission.refusal(now_ns, arrived, pipeline)
+
     def _batch_finished(self, now_ns: int, finished: BatchFinished, out: Commands) -> None:
-        run = self._flow.runs.pop(finished.batch)
-        stage = run.stage
-        service_ns = now_ns - run.started_ns
-        stage.running -= 1
-        stage.service_ns.record(service_ns)
-        if not finished.failed:
-            stage.floor.observe(service_ns)
-            stage.refresh_path_floor()
-            self._flow.leave(stage, run.events, run.rows, now_ns, out)
-        else:
-            stage.failures += 1
-            if len(run.events) > 1:
-                stage.again.extend(run.events)
-            else:
-                self._flow.end(run.events, Outcome.FAILED, stage, now_ns, out)
-                self._flow.leave(stage, run.events, run.rows, now_ns, out)
-        self._flow.dispatch(stage, now_ns, out)
+        self._flow.end_run(finished.batch, finished.failed, now_ns, out)
 
     def _timer_fired(self, now_ns: int, fired: TimerFired, out: Commands) -> None:
         if fired.stage == DEADLINE_TIMER:
-            self._flow.sweep(now_ns, out)
+            self._flow.inside.sweep(now_ns, out)
+            return
+        if fired.batch != NO_BATCH:
+            self._flow.check_run(fired.batch, now_ns, out)
             return
         stage = self._flow.stages[fired.stage]
         if now_ns >= stage.timer_ns:  # else a stale one; the right one is still to come
@@ -128,9 +127,9 @@ class Scheduler:
             self._flow.dispatch(stage, now_ns, out)
 
     def _cancelled(self, now_ns: int, cancelled: Cancelled, out: Commands) -> None:
-        event = self._flow.events.get(cancelled.event)
+        event = self._flow.inside.events.get(cancelled.event)
         if event is not None:
-            self._flow.end([event], Outcome.CANCELLED, None, now_ns, out)
+            self._flow.inside.end([event], Outcome.CANCELLED, None, now_ns, out)
 
     def _plan_changed(self, now_ns: int, changed: PlanChanged, out: Commands) -> None:
         stage = self._flow.stages[changed.stage]
@@ -138,6 +137,9 @@ class Scheduler:
         stage.queue.rows_max = changed.plan.queue_rows_max
         self._flow.dispatch(stage, now_ns, out)
         self._flow.unblock(stage, now_ns, out)
+
+    def _limit_changed(self, now_ns: int, changed: LimitChanged, out: Commands) -> None:
+        self._flow.pipelines[changed.pipeline].in_flight_max = changed.in_flight_max
 
     def _drain_began(self, now_ns: int, began: DrainBegan, out: Commands) -> None:
         self._draining = True

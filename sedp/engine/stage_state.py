@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable
 
+from sedp.engine.admission import Admission
 from sedp.engine.batcher import ServiceFloor
 from sedp.engine.bounded_queue import BoundedQueue
+from sedp.engine.breaker import Breaker
 from sedp.engine.event import Event
 from sedp.engine.events import NEVER_NS, Outcome
-from sedp.engine.graph import PipelineNode, StageNode
+from sedp.engine.graph import Graph, PipelineNode, StageNode
 from sedp.engine.histogram import Histogram
+from sedp.engine.pace import Pace
 
 
 class StageState:
@@ -25,18 +28,27 @@ class StageState:
         self.node = node
         self.bit = bit  # marks this stage in Event.queued
         self.plan = node.plan
+        self.care = node.care
         self.queue = BoundedQueue(node.plan.queue_rows_max)
+        self.pipeline: PipelineState
+        self.admission: Admission | None = None  # that of its pipeline
         self.predecessors: list[StageState] = []
         self.successors: list[StageState] = []
         self.running = 0
+        self.running_rows = 0
         self.again: deque[Event] = deque()
         self.blocked = False  # a batch is due, but a queue behind has no room
         self.timer_ns = NEVER_NS
         self.floor = ServiceFloor()
         self.path_floor_ns = 0  # least time from the start of this stage to the answer
+        self.pace = Pace()
+        self.breaker: Breaker | None = None
+        if node.care.breaker_share:
+            self.breaker = Breaker(node.care.breaker_share, node.care.breaker_pause_ns)
         self.service_ns = Histogram()
         self.batch_rows = Histogram()
         self.batches = self.events = self.rows = self.failures = 0
+        self.fallbacks = self.skips = self.timeouts = self.hedges = 0
 
     @property
     def branches(self) -> int:
@@ -53,24 +65,60 @@ class StageState:
             for stage in self.predecessors:
                 stage.refresh_path_floor()
 
+    def room_behind(self, head_rows: int) -> int:
+        """Rows that every queue behind can take."""
+        room = NEVER_NS
+        for successor in self.successors:
+            room = min(room, successor.queue.room_rows(head_rows))
+        return room
+
+    def joined(self, events: Iterable[Event]) -> list[Event]:
+        """Those of `events` whose last branch into this stage just ended."""
+        ready = []
+        for event in events:
+            join = event.join_at(self.number, self.branches)
+            join.unfinished -= 1
+            if join.unfinished == 0:
+                ready.append(event)
+        return ready
+
+    def pressure(self, now_ns: int) -> int:
+        """What a run is to be told of the load, in permille; 0 where nobody asks."""
+        if self.admission is None or not self.node.asks_pressure:
+            return 0
+        return self.admission.pressure(now_ns, self.pipeline)
+
+    def is_shut(self, now_ns: int) -> bool:
+        """Whether its breaker is open."""
+        return self.breaker is not None and self.breaker.is_open(now_ns)
+
 
 class PipelineState:
     """Counters of a pipeline; `in_flight` includes ended events that a run still holds."""
 
-    def __init__(self, node: PipelineNode, stages: list[StageState]) -> None:
+    def __init__(
+        self, node: PipelineNode, stages: list[StageState], admission: Admission | None
+    ) -> None:
         self.node = node
         self.stages = stages
+        for stage in stages:
+            stage.pipeline, stage.admission = self, admission
         self.entries = [stage for stage in stages if not stage.predecessors]
+        self.guarded = [s for s in stages if s.breaker is not None and not s.care.has_fallback]
+        self.admission = admission
         self.in_flight = 0
+        self.in_flight_max = node.in_flight_max
         self.outcomes = [0] * len(Outcome)
         self.latency_ns = Histogram()
 
 
-@dataclass(slots=True)
-class Run:
-    """A batch that was started and has not ended."""
-
-    stage: StageState
-    events: list[Event]
-    rows: int
-    started_ns: int
+def link_stages(graph: Graph) -> list[StageState]:
+    """The states of all stages, neighbours linked."""
+    stages = [
+        StageState(number, node, 1 << graph.pipelines[node.pipeline].stages.index(number))
+        for number, node in enumerate(graph.stages)
+    ]
+    for stage in stages:
+        stage.predecessors = [stages[number] for number in stage.node.predecessors]
+        stage.successors = [stages[number] for number in stage.node.successors]
+    return stages

@@ -11,10 +11,12 @@ import random
 from sedp.columns import Array, Batch
 from sedp.engine.events import (
     NEVER_NS,
+    Abandon,
     AnyStimulus,
     Arrived,
     BatchFinished,
     Cancelled,
+    FallBack,
     Finish,
     Outcome,
     RunBatch,
@@ -23,7 +25,7 @@ from sedp.engine.events import (
 )
 from sedp.engine.scheduler import Scheduler
 from sedp.operator import Operator
-from sedp.payload import Payload, answer
+from sedp.payload import IDLE, Payload, answer
 from sedp.pipeline import Pipeline, compile_graph
 from tests.engine.random_dag import ROWS_PER_EVENT_MAX
 
@@ -39,6 +41,7 @@ class DiceDriver:
         self.payloads: dict[int, Payload] = {}
         self.running: list[tuple[RunBatch, list[Payload]]] = []
         self.timers: list[SetTimer] = []
+        self.abandoned: set[int] = set()
         self.ends: dict[int, Outcome] = {}
         self.answers: dict[int, dict[str, Array]] = {}
 
@@ -58,7 +61,7 @@ class DiceDriver:
         elif due:
             timer = self.dice.choice(due)
             self.timers.remove(timer)
-            self.feed(TimerFired(timer.stage))
+            self.feed(TimerFired(timer.stage, timer.batch))
         elif self.timers:
             self.now_ns = max(self.now_ns, min(timer.due_ns for timer in self.timers))
         else:
@@ -75,7 +78,13 @@ class DiceDriver:
                     self.timers.append(command)
                 case Finish():
                     self._end(command)
-
+                case FallBack():
+                    assert not self.ends.keys() & set(command.events), "an ended event falls back"
+                    self.operators[command.stage].stand_in(
+                        [self.payloads[event] for event in command.events]
+                    )
+                case Abandon():
+                    self.abandoned.add(command.batch)
         self._check_queues()
 
     def _check_queues(self) -> None:
@@ -93,10 +102,14 @@ class DiceDriver:
     def _end_a_run(self) -> None:
         run, payloads = self.running.pop(self.dice.randrange(len(self.running)))
         failed = False
+        operator = self.operators[run.stage]
         try:
-            self.operators[run.stage].run(payloads)
+            result = operator.compute(payloads, IDLE)
         except ValueError:
             failed = True
+        else:
+            if run.batch not in self.abandoned:
+                operator.hand_out(result, payloads)
         self.feed(BatchFinished(run.batch, failed))
 
     def _end(self, finish: Finish) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sedp.columns import Array, Batch, ColumnSpec, Level, TensorSpec
-from sedp.engine.graph import StagePlan
+from sedp.engine.graph import StageCare, StagePlan
 from sedp.operator import Operator
 from sedp.payload import Payload, answer
 from sedp.pipeline import Pipeline, StageUse, compile_pipeline
@@ -47,12 +47,34 @@ class Mix(Stage):
             if self.level is Level.ITEM:
                 column = batch.at_item_level(name, level)
             elif level is Level.ITEM:
-                column = np.add.reduceat(column, batch.splits[:-1])
+                sums = np.zeros(batch.event_count, np.int64)
+                np.add.at(sums, batch.owners, column)
+                column = sums
             out = out * 31 + column * (self.factor + 2 * place)
         return {self.writes: out}
 
 
-def random_pipeline(dice: random.Random, stage_count: int) -> Pipeline:
+def random_plan(dice: random.Random) -> StagePlan:
+    return StagePlan(
+        concurrency=dice.randint(1, 3),
+        batch_rows_max=dice.choice([1, 3, 8, 30]),
+        batch_wait_ns=dice.choice([0, 0, 5, 40]),
+        queue_rows_max=dice.choice([1, 6, 50, 1000]),
+    )
+
+
+def random_care(dice: random.Random) -> StageCare:
+    """Now and then a stage with time-outs, a twin, a breaker, or a fallback."""
+    return StageCare(
+        timeout_ns=dice.choice([0, 0, 20, 60]),
+        has_fallback=dice.random() < 0.5,
+        hedge_ns=dice.choice([0, 0, 10, 40]),
+        breaker_share=dice.choice([0, 0, 300]),
+        breaker_pause_ns=dice.choice([1, 100]),
+    )
+
+
+def random_pipeline(dice: random.Random, stage_count: int, *, careful: bool = False) -> Pipeline:
     """A pipeline of `stage_count` mixing stages; whatever nobody reads becomes an output."""
     columns = {"user": Level.REQUEST, "item": Level.ITEM}
     uses: dict[str, StageUse] = {}
@@ -60,14 +82,10 @@ def random_pipeline(dice: random.Random, stage_count: int) -> Pipeline:
     for number in range(stage_count):
         reads = dice.sample(sorted(columns), dice.randint(1, min(3, len(columns))))
         level = dice.choice(list(Level))
-        plan = StagePlan(
-            concurrency=dice.randint(1, 3),
-            batch_rows_max=dice.choice([1, 3, 8, 30]),
-            batch_wait_ns=dice.choice([0, 0, 5, 40]),
-            queue_rows_max=dice.choice([1, 6, 50, 1000]),
-        )
+        plan = random_plan(dice)
         stage = Mix({name: columns[name] for name in reads}, f"c{number}", level, 2 * number + 3)
-        uses[f"s{number}"] = StageUse(stage, plan)
+        care = random_care(dice) if careful else StageCare()
+        uses[f"s{number}"] = StageUse(stage, plan, care=care)
         unread = (unread - set(reads)) | {f"c{number}"}
         columns[f"c{number}"] = level
     outputs = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sedp.engine.batcher import ServiceFloor, batch_due_ns
 from sedp.engine.bounded_queue import BoundedQueue
 from sedp.engine.event import Event
-from sedp.engine.events import NEVER_NS
+from sedp.engine.events import NEVER_NS, Arrived
 from sedp.engine.graph import StagePlan
 
 PLAN = StagePlan(batch_rows_max=10, batch_wait_ns=100)
@@ -20,7 +20,7 @@ def queue_of(*waiters: tuple[int, int, int]) -> tuple[BoundedQueue, list[Event]]
     queue = BoundedQueue(1000)
     events = []
     for id_, (enqueued_ns, rows, deadline_ns) in enumerate(waiters):
-        events.append(Event(id_, 0, rows, deadline_ns, enqueued_ns, 1))
+        events.append(Event(Arrived(id_, 0, rows, deadline_ns), enqueued_ns, 1))
         queue.push(events[-1:], rows, enqueued_ns)
     return queue, events
 

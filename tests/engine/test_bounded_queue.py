@@ -11,14 +11,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sedp.engine.bounded_queue import GHOSTS_MAX, BoundedQueue
 from sedp.engine.event import Event
-from sedp.engine.events import NEVER_NS
+from sedp.engine.events import NEVER_NS, Arrived
 
 ROWS = st.integers(1, 5)
 DEADLINES = st.integers(0, 1000) | st.just(NEVER_NS)
 
 
 def new_event(id_: int, rows: int = 1, deadline_ns: int = NEVER_NS) -> Event:
-    return Event(id_, 0, rows, deadline_ns, 0, 1)
+    return Event(Arrived(id_, 0, rows, deadline_ns), 0, 1)
 
 
 @dataclass

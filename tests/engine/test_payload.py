@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sedp.columns import Array, Batch, ColumnSpec, Level, TensorSpec
 from sedp.errors import StageError
-from sedp.payload import Payload, answer, join_batch, split_batch
+from sedp.payload import Payload, answer, check_result, hand_out, join_batch
 from sedp.pipeline import BoundStage, Pipeline, StageUse, compile_pipeline
 from sedp.stage import Params, Stage
 
@@ -113,7 +113,7 @@ class Crowd:
         batch = self.check(stage, events)
         result = {name: self.expected(name, events) for name in stage.provides}
         payloads = [self.payloads[event] for event in events]
-        split_batch(stage, PIPELINE.stages.index(stage), batch, result, payloads)
+        hand_out(stage, PIPELINE.stages.index(stage), check_result(stage, batch, result), payloads)
         return result
 
 
@@ -219,7 +219,7 @@ def test_a_result_other_than_declared_is_refused(change: dict[str, Any], complai
     result = {**good_result(crowd), **change}
     result = {name: column for name, column in result.items() if column is not ...}
     with pytest.raises(StageError, match=f"stage 'left' .*{complaint}"):
-        split_batch(LEFT, 0, batch, result, crowd.payloads)
+        hand_out(LEFT, 0, check_result(LEFT, batch, result), crowd.payloads)
     assert [payload.places[1] for payload in crowd.payloads] == [None, None], "nobody got a place"
 
 
@@ -227,7 +227,9 @@ def test_a_request_level_result_has_a_row_an_event() -> None:
     crowd = Crowd([2, 3], seed=7)
     batch = crowd.check(RIGHT, [0, 1])
     with pytest.raises(StageError, match=r"'mood' of shape \(5,\), but \(2,\) is due"):
-        split_batch(RIGHT, 1, batch, {"mood": np.zeros(5, np.int64)}, crowd.payloads)
+        hand_out(
+            RIGHT, 1, check_result(RIGHT, batch, {"mood": np.zeros(5, np.int64)}), crowd.payloads
+        )
 
 
 def test_a_stage_that_returns_nothing_is_told_what_to_return() -> None:
@@ -236,4 +238,4 @@ def test_a_stage_that_returns_nothing_is_told_what_to_return() -> None:
     batch = crowd.check(LEFT, [0, 1])
     nothing: Any = None
     with pytest.raises(StageError, match=r"\['score', 'vector'\]; return exactly those"):
-        split_batch(LEFT, 0, batch, nothing, crowd.payloads)
+        check_result(LEFT, batch, nothing)

@@ -13,12 +13,11 @@ from sedp.engine.graph import PipelineNode, StagePlan
 from sedp.pipeline import (
     REQUEST,
     Pipeline,
-    PipelineError,
     StageUse,
     compile_graph,
     compile_pipeline,
-    nearest,
 )
+from sedp.pipeline_checks import PipelineError, nearest
 from sedp.stage import Params, Stage
 
 

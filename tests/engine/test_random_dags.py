@@ -66,6 +66,33 @@ def test_answers_equal_the_sequential_reference(seed: int, stage_count: int, eve
             assert driver.ends[event] is not Outcome.FAILED, "an innocent event failed"
 
 
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32), stage_count=st.integers(1, 5), events=st.integers(1, 25))
+def test_no_timeout_twin_breaker_or_fallback_loses_or_changes_an_answer(
+    seed: int, stage_count: int, events: int
+) -> None:
+    dice = random.Random(seed)
+    driver = DiceDriver(random_pipeline(dice, stage_count, careful=True), dice)
+    requests = [random_request(dice, poisonous=dice.random() < 0.2) for _ in range(events)]
+    for event, request in enumerate(requests):
+        late = dice.random() < 0.1
+        driver.arrive(event, request, driver.now_ns + dice.randint(1, 200) if late else NEVER_NS)
+        for _ in range(dice.randint(0, 3)):
+            driver.step()
+        if dice.random() < 0.1:
+            driver.cancel(dice.randint(0, event))
+    finish_all(driver)
+
+    assert_at_rest(driver, arrived=events)
+    for event, request in enumerate(requests):
+        if driver.ends[event] is not Outcome.ANSWERED or driver.payloads[event].degraded:
+            continue
+        expected = sequential_answer(driver.pipeline, request)
+        assert expected is not None, "a poisonous event was answered as if nothing had been"
+        for name, column in expected.items():
+            np.testing.assert_array_equal(driver.answers[event][name], column)
+
+
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_without_limits_or_faults_every_event_is_answered(seed: int) -> None:

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 import uvloop
 
+from sedp.answer import Unanswered
 from sedp.engine.events import Outcome
-from sedp.live import Engine, Unanswered
+from sedp.live import Engine
 from tests.live.double import Double, one_stage, request
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import uvloop
 
+from sedp.answer import Unanswered
 from sedp.columns import Batch
 from sedp.engine.events import Outcome
 from sedp.errors import StageError
-from sedp.live import Engine, Unanswered
+from sedp.live import Engine
 from sedp.pipeline import StageUse, compile_pipeline
 from tests.engine.random_dag import random_pipeline, random_request, sequential_answer
 from tests.live.double import FP32N, Double, one_stage, request, turn_twice

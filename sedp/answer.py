@@ -1,0 +1,83 @@
+"""What a caller of the engine gets: an answer, or why there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from sedp.columns import Array
+from sedp.engine.events import Outcome, RunBatch
+from sedp.errors import SedpError
+from sedp.payload import Payload
+from sedp.pipeline import Pipeline
+
+FAILURE_LOG_GAP_NS = 1_000_000_000  # one traceback a second: more would cost more than serving
+
+log = logging.getLogger(__name__)
+
+
+class Unanswered(SedpError):
+    """An event ended without an answer.
+
+    Args:
+        outcome: how it ended.
+        stage: name of the stage where it ended, "" when at the door or between stages.
+    """
+
+    def __init__(self, outcome: Outcome, stage: str) -> None:
+        where = f" at stage {stage!r}" if stage else ""
+        super().__init__(f"{outcome.name.lower()}{where}")
+        self.outcome = outcome
+        self.stage = stage
+
+
+class Answer(dict[str, Array]):
+    """The output columns by name.
+
+    Attributes:
+        degraded: names of the stages that fell short of what they would have done.
+    """
+
+    __slots__ = ("degraded",)
+
+    def __init__(self, columns: Mapping[str, Array], degraded: tuple[str, ...] = ()) -> None:
+        super().__init__(columns)
+        self.degraded = degraded
+
+
+class Waiting:
+    """A caller and what it waits for."""
+
+    __slots__ = ("error", "future", "payload", "pipeline")
+
+    def __init__(
+        self, pipeline: Pipeline, payload: Payload, future: asyncio.Future[Answer]
+    ) -> None:
+        self.pipeline = pipeline
+        self.payload = payload
+        self.future = future
+        self.error: Exception | None = None
+
+
+class FailedRuns:
+    """Logs runs that failed, with a bound on how often."""
+
+    def __init__(self) -> None:
+        self._logged_ns = -FAILURE_LOG_GAP_NS
+        self._unlogged = 0
+
+    def note(self, now_ns: int, stage: str, run: RunBatch, error: Exception) -> None:
+        """A run of `stage` raised."""
+        self._unlogged += 1
+        if now_ns - self._logged_ns < FAILURE_LOG_GAP_NS:
+            return
+        log.error(
+            "stage %r failed on a batch of %d events (%d failed runs since the last line)",
+            stage,
+            len(run.events),
+            self._unlogged,
+            exc_info=error,
+        )
+        self._logged_ns = now_ns
+        self._unlogged = 0
