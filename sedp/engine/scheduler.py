@@ -74,9 +74,13 @@ class Scheduler:
         return commands
 
     def refuse(self, now_ns: int, pipeline: int, due_ns: int = NEVER_NS) -> Outcome | None:
-        """Why an event of a pipeline would be refused, however small and urgent; counts it so."""
+        """Why an event of a pipeline would be refused if it were small and urgent; counts it so.
+
+        Small is by those that have arrived lately, urgent is of the highest level.
+        """
         state = self._flow.pipelines[pipeline]
-        reason = self._refusal(now_ns, Arrived(-1, pipeline, 1, due_ns=due_ns), state)
+        newcomer = Arrived(-1, pipeline, state.rows_low, due_ns=due_ns)
+        reason = self._refusal(now_ns, newcomer, state)
         if reason is not None:
             state.outcomes[reason] += 1
         return reason
@@ -91,6 +95,7 @@ class Scheduler:
 
     def _arrived(self, now_ns: int, arrived: Arrived, out: Commands) -> None:
         pipeline = self._flow.pipelines[arrived.pipeline]
+        pipeline.note_rows(arrived.rows)
         reason = self._refusal(now_ns, arrived, pipeline)
         if reason is None:
             self._flow.enter(Event(arrived, now_ns, len(pipeline.stages)), now_ns)

@@ -106,10 +106,15 @@ class PipelineState:
         self.entries = [stage for stage in stages if not stage.predecessors]
         self.guarded = [s for s in stages if s.breaker is not None and not s.care.has_fallback]
         self.admission = admission
+        self.rows_low = 1  # what the smaller ones of late arrivals bring
         self.in_flight = 0
         self.in_flight_max = node.in_flight_max
         self.outcomes = [0] * len(Outcome)
         self.latency_ns = Histogram()
+
+    def note_rows(self, rows: int) -> None:
+        """An event of `rows` rows asks: falls at once to a smaller one, and rises slowly."""
+        self.rows_low = min(rows, self.rows_low + ((rows - self.rows_low + 63) >> 6))
 
 
 def link_stages(graph: Graph) -> list[StageState]:

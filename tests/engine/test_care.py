@@ -242,3 +242,17 @@ def test_with_slots_to_spare_a_run_s_time_is_shared_by_all_of_them() -> None:
     pace = Pace()
     pace.departed(40, 0, rows=2, slots=4)
     assert pace.row_ns == 5
+
+
+def test_refused_unread_is_what_would_be_refused_at_the_size_that_is_usual() -> None:
+    core = Scheduler(
+        Graph((PipelineNode("p", (0,)),), (StageNode("s", 0, StagePlan(queue_rows_max=299)),))
+    )
+    for number in range(3):
+        core.handle(0, Arrived(number, 0, 100))  # one runs, two wait
+    assert core.refuse(0, 0) is None, "too few have come to know their size"
+    for number in range(3, 600):
+        core.handle(0, Arrived(number, 0, 100))
+    assert core.refuse(0, 0) is Outcome.QUEUE_FULL
+    core.handle(0, Arrived(999, 0, 40))
+    assert core.refuse(0, 0) is None, "one as small as that would fit"
