@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench.ctr_rank_systems import PROCESSES, System, Workplace
 from bench.figure import Figure, Goal, make_figure
-from bench.load_client import closed_loop, open_loop
+from bench.load_client import closed_loop, open_loop, poisson
 from bench.machine import ROOT
 from bench.served import run_sedp
 from bench.server_process import Server
@@ -127,9 +127,8 @@ class _Bench:
         server, requests = self._servers[system], self._place.requests(system, CANDIDATES)
 
         def offer(rate: float, seconds: float) -> NDArray[np.float64]:
-            return uvloop.run(
-                open_loop(server.address, requests, OPEN_CONNECTIONS, rate, seconds, self._seed)
-            )
+            schedule = poisson(rate, seconds, self._seed)
+            return uvloop.run(open_loop(server.address, requests, OPEN_CONNECTIONS, schedule))
 
         return offer
 

@@ -132,21 +132,37 @@ async def closed_loop(
     return ClosedRun(counts[1], counts[0], taken_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What falls due in an open loop, and when.
+
+    Args:
+        after_ns: int64[n], ascending, from the start.
+        picks: int64[n], which of the requests is sent; by turns when `None`.
+        retries: how often a request that is refused is sent again, at once, as naive callers do.
+    """
+
+    after_ns: NDArray[np.int64]
+    picks: NDArray[np.int64] | None = None
+    retries: int = 0
+
+
+def poisson(rate: float, seconds: float, seed: int) -> Schedule:
+    """Independent callers, `rate` a second on average."""
+    dice = np.random.default_rng(seed)
+    gaps_ns = dice.exponential(1e9 / rate, max(1, int(rate * seconds)))
+    return Schedule(np.cumsum(gaps_ns).astype(np.int64))
+
+
 async def open_loop(
-    address: Address,
-    requests: Sequence[bytes],
-    connections: int,
-    rate: float,
-    seconds: float,
-    seed: int,
+    address: Address, requests: Sequence[bytes], connections: int, schedule: Schedule
 ) -> NDArray[np.float64]:
     """Latencies in seconds, `inf` where there was no answer.
 
     Args:
-        rate: of the Poisson process, a second.
         connections: open from the start; requests that find all of them busy wait here.
     """
-    run = _OpenRun(requests, rate, seconds, seed)
+    run = _OpenRun(requests, schedule)
     opened = await connect(address, connections, run.done)
     try:
         await run.send_all(opened)
@@ -158,17 +174,19 @@ async def open_loop(
 class _OpenRun:
     """One open loop under way."""
 
-    def __init__(self, requests: Sequence[bytes], rate: float, seconds: float, seed: int) -> None:
-        dice = np.random.default_rng(seed)
-        gaps = dice.exponential(1e9 / rate, max(1, int(rate * seconds)))
-        self._after_ns = np.cumsum(gaps).astype(np.int64)
+    def __init__(self, requests: Sequence[bytes], schedule: Schedule) -> None:
+        count = len(schedule.after_ns)
+        picks = np.arange(count) if schedule.picks is None else schedule.picks
+        self._picks = (picks % len(requests)).tolist()
+        self._after_ns = schedule.after_ns
         self._due_ns: list[int] = []
-        self._ended_ns = [0] * len(gaps)
+        self._ended_ns = [0] * count
+        self._retries = [schedule.retries] * count
         self._requests = requests
         self._idle: list[Connection] = []
         self._waiting: deque[int] = deque()
         self._next = 0
-        self._left = len(gaps)
+        self._left = count
         self._all_done = asyncio.Event()
 
     async def send_all(self, connections: list[Connection]) -> None:
@@ -192,15 +210,19 @@ class _OpenRun:
         while self._waiting and self._idle:
             request = self._waiting.popleft()
             if now_ns - due_ns[request] < TIMEOUT_NS:
-                self._idle.pop().send(request, self._requests[request % len(self._requests)])
+                self._idle.pop().send(request, self._requests[self._picks[request]])
             else:
                 self._count_down()  # nobody waits for it any more
 
     def done(self, connection: Connection, ok: bool) -> None:
-        if ok:
-            self._ended_ns[connection.request] = time.monotonic_ns()
+        request = connection.request
         self._idle.append(connection)
-        self._count_down()
+        if not ok and self._retries[request]:
+            self._retries[request] -= 1
+            self._waiting.append(request)
+        else:
+            self._ended_ns[request] = time.monotonic_ns() if ok else 0
+            self._count_down()
         self._send_due()
 
     def _count_down(self) -> None:

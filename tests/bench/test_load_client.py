@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench import load_client
-from bench.load_client import Address, Connection, closed_loop, open_loop
+from bench.load_client import Address, Connection, closed_loop, open_loop, poisson
 
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
@@ -72,7 +72,7 @@ async def test_refusals_are_not_answers() -> None:
 
 async def test_an_open_loop_sends_all_whatever_comes_back() -> None:
     async with serving(lambda number: REFUSAL if number == 4 else ANSWER) as address:
-        latencies = await open_loop(address, [REQUEST], 3, 2_000.0, 0.05, seed=1)
+        latencies = await open_loop(address, [REQUEST], 3, poisson(2_000.0, 0.05, seed=1))
     assert len(latencies) == 100
     assert np.isinf(latencies).sum() == 1
     assert (latencies > 0).all()
@@ -85,7 +85,7 @@ async def test_what_is_not_answered_has_an_infinite_latency(
     monkeypatch.setattr(load_client, "TIMEOUT_NS", 100_000_000)
     monkeypatch.setattr(load_client, "CLOSE_WAIT_NS", 1_000_000)
     async with serving(lambda number: b"" if number == 0 else ANSWER) as address:
-        latencies = await open_loop(address, [REQUEST], 2, 1_000.0, 0.05, seed=1)
+        latencies = await open_loop(address, [REQUEST], 2, poisson(1_000.0, 0.05, seed=1))
     assert np.isinf(latencies).sum() == 1
 
 
@@ -94,5 +94,19 @@ async def test_waiting_for_a_connection_counts(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(load_client, "TIMEOUT_NS", 50_000_000)
     monkeypatch.setattr(load_client, "CLOSE_WAIT_NS", 1_000_000)
     async with serving(lambda number: b"") as address:
-        latencies = await open_loop(address, [REQUEST], 1, 1_000.0, 0.03, seed=1)
+        latencies = await open_loop(address, [REQUEST], 1, poisson(1_000.0, 0.03, seed=1))
     assert np.isinf(latencies).all()
+
+
+async def test_a_naive_caller_asks_again_at_once_as_often_as_it_may() -> None:
+    schedule = load_client.Schedule(np.array([0, 50_000_000, 100_000_000]), retries=2)
+    asked: list[int] = []
+
+    def reply(number: int) -> bytes:
+        asked.append(number)
+        return ANSWER if number in (2, 5) else REFUSAL
+
+    async with serving(reply) as address:
+        latencies = await open_loop(address, [REQUEST], 1, schedule)
+    assert np.isfinite(latencies).tolist() == [True, True, False]
+    assert len(asked) == 9
