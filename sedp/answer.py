@@ -23,7 +23,12 @@ class Unanswered(SedpError):
     Args:
         outcome: how it ended.
         stage: name of the stage where it ended, "" when at the door or between stages.
+
+    Attributes:
+        level: of the request, where somebody has found that out; 0 otherwise.
     """
+
+    level = 0
 
     def __init__(self, outcome: Outcome, stage: str) -> None:
         where = f" at stage {stage!r}" if stage else ""

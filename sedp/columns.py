@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -123,18 +123,21 @@ def _sizes(dims: tuple[int, ...]) -> list[str]:
     return ["n" if size == ANY else str(size) for size in dims]
 
 
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of several events, joined for one run of a stage.
+    """Rows of several events, joined for one run of a stage. Never changed once made.
 
     Args:
         columns: request-level arrays of `event_count` rows and item-level arrays of `row_count`.
         splits: int64[event_count + 1]; event `i` owns item rows `splits[i]:splits[i + 1]`.
     """
 
-    columns: Mapping[str, Array]
-    splits: NDArray[np.int64]
-    _owners: list[NDArray[np.int64]] = field(default_factory=list, repr=False, compare=False)
+    __slots__ = ("_owners", "columns", "row_count", "splits")  # two are made a request
+
+    def __init__(self, columns: Mapping[str, Array], splits: NDArray[np.int64]) -> None:
+        self.columns = columns
+        self.splits = splits
+        self.row_count = int(splits[-1])
+        self._owners: NDArray[np.int64] | None = None
 
     def __getitem__(self, name: str) -> Array:
         return self.columns[name]
@@ -144,15 +147,11 @@ class Batch:
         return len(self.splits) - 1
 
     @property
-    def row_count(self) -> int:
-        return int(self.splits[-1])
-
-    @property
     def owners(self) -> NDArray[np.int64]:
         """int64[row_count]: the event each item row belongs to. Computed once a batch."""
-        if not self._owners:
-            self._owners.append(np.repeat(np.arange(self.event_count), np.diff(self.splits)))
-        return self._owners[0]
+        if self._owners is None:
+            self._owners = np.repeat(np.arange(self.event_count), np.diff(self.splits))
+        return self._owners
 
     def at_item_level(self, name: str, level: Level) -> Array:
         """The column with one row a candidate, repeating request rows where needed."""

@@ -1,9 +1,9 @@
 """The live driver: carries out the scheduler's commands on an event loop and its threads.
 
 The only engine file that waits or reads a clock. Everything the scheduler hears and says happens
-on the loop's thread; worker threads see nothing but `Operator.run`. Arrivals, and batches to be
-run inline, wait for a pump that the loop turns after it has read its sockets: requests that arrive
-together are admitted together, and share a batch even when no batch wait is set.
+on the loop's thread; worker threads see nothing but `Operator.run`. Admitted events, and batches to
+be run inline, wait for a pump that the loop turns after it has read its sockets: requests that
+arrive together share a batch even when no batch wait is set.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sedp.engine.events import (
     DrainBegan,
     FallBack,
     Finish,
+    Gathered,
     LimitChanged,
     Outcome,
     PlanChanged,
@@ -45,8 +46,7 @@ from sedp.operator import Operator
 from sedp.payload import Moment, Payload, answer
 from sedp.pipeline import Pipeline, compile_graph
 
-Fields = tuple[int, int, int, int, int, int, int, int]  # those of `Arrived`, but for `more`
-
+UNKNOWN_LEVEL = 0  # of a request of which only the head has been read
 PUMP_NS_MAX = 2_000_000  # inline work at a stretch before the loop may look at its sockets again
 THREADS_MAX = 256  # started when first needed: plans may grow while serving
 
@@ -82,7 +82,9 @@ class Engine:
         self._waiting: dict[int, Waiting] = {}
         self._next_event = 0
         self._now_ns = 0
-        self._arrivals: list[Fields] = []
+        self._is_gathering = False  # arrivals of this turn wait for others
+        self._turn_ns = 0
+        self._let_pass = 0  # by `refuse`, in this turn
         self._abandoned: set[int] = set()  # batches under way that nobody wants
         self._degraded = {p.name: Counter[str]() for p in pipelines}  # answers, by stage
         self._ready: deque[tuple[RunBatch, list[Payload], Moment]] = deque()
@@ -134,24 +136,36 @@ class Engine:
         self._waiting[event] = Waiting(target, payload, future)
         level = target.level_default if level is None else level
         number, rows = self._numbers[pipeline], payload.rows
-        self._arrivals.append((event, number, rows, deadline_ns, due_ns, level, user, tenant))
+        self._is_gathering = True
+        self._feed(Arrived(event, number, rows, deadline_ns, due_ns, level, user, tenant, True))
         self._call_pump()
         try:
             return await future
         except asyncio.CancelledError:
-            self._admit()
             if event in self._waiting:
                 self._feed(Cancelled(event))
             raise
 
-    def refuse(self, pipeline: str) -> Unanswered | None:
-        """Why an event of a pipeline would be refused now however small it is; counts it so.
+    def refuse(self, pipeline: str, arrived_ns: int, level: int) -> Unanswered | None:
+        """Why an event of a pipeline that arrived so would be refused; counts it so.
 
         For callers whose bodies are not worth reading then; the stimulus log does not hear of it.
+
+        Args:
+            arrived_ns: the same for all that are asked about before one of them arrives.
+            level: `UNKNOWN_LEVEL` when nobody could be let in.
         """
-        now_ns = time.monotonic_ns()
-        due_ns = now_ns + (self.pipelines[pipeline].target_ns or NEVER_NS)
-        reason = self._scheduler.refuse(now_ns, self._numbers[pipeline], due_ns)
+        if arrived_ns != self._turn_ns:
+            self._turn_ns, self._let_pass = arrived_ns, 0
+        target_ns = self.pipelines[pipeline].target_ns
+        due_ns = arrived_ns + target_ns if target_ns else NEVER_NS
+        now_ns = time.monotonic_ns() if target_ns else arrived_ns
+        number = self._numbers[pipeline]
+        if level == UNKNOWN_LEVEL:
+            reason = self._scheduler.refuse(now_ns, number, due_ns)
+        else:
+            reason = self._scheduler.refuse(now_ns, number, due_ns, level, self._let_pass)
+            self._let_pass += reason is None
         return None if reason is None else Unanswered(reason, "")
 
     def statistics(self) -> EngineStatistics:
@@ -162,22 +176,19 @@ class Engine:
 
     def change_plan(self, stage: int, plan: StagePlan) -> None:
         """New knobs for a stage, by its number in the graph."""
-        self._admit()
         self._feed(PlanChanged(stage, plan))
 
     def change_limit(self, pipeline: str, in_flight_max: int) -> None:
         """At most so many events of a pipeline inside."""
-        self._admit()
         self._feed(LimitChanged(self._numbers[pipeline], in_flight_max))
 
     def begin_drain(self) -> None:
         """Refuse newcomers from now on."""
-        self._admit()
         self._feed(DrainBegan())
 
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
-        self._admit()
+        self._start_gathered()
         while self._scheduler.in_flight:
             self._empty.clear()
             await self._empty.wait()
@@ -190,14 +201,11 @@ class Engine:
 
     # From the world to the scheduler.
 
-    def _admit(self) -> None:
-        """Tell of all that have arrived since the last time."""
-        arrivals, self._arrivals = self._arrivals, []
-        if arrivals:
-            last = arrivals.pop()
-            for arrival in arrivals:
-                self._feed(Arrived(*arrival, more=True))
-            self._feed(Arrived(*last))
+    def _start_gathered(self) -> None:
+        """All that have arrived since the last time may share batches now."""
+        if self._is_gathering:
+            self._is_gathering = False
+            self._feed(Gathered())
 
     def _feed(self, stimulus: AnyStimulus, not_before_ns: int = 0) -> None:
         self._now_ns = max(time.monotonic_ns(), self._now_ns, not_before_ns)
@@ -273,28 +281,20 @@ class Engine:
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Admit newcomers; run ready batches, and those they make ready, for a bounded while."""
-        self._admit()
+        """Start what has come in; run ready batches, and those they make ready, for a while."""
+        self._start_gathered()
         stop_ns = time.monotonic_ns() + PUMP_NS_MAX
         while self._ready and time.monotonic_ns() < stop_ns:
             run, payloads, moment = self._ready.popleft()
-            result = _attempt(self._operators[run.stage], payloads, moment)
+            result = self._operators[run.stage].attempt(payloads, moment)
             self._batch_finished(run, payloads, result)
-        self._pumping = bool(self._ready or self._arrivals)
+        self._pumping = bool(self._ready or self._is_gathering)
         if self._pumping:
             self._loop.call_soon(self._pump)
 
     def _run_in_thread(
         self, operator: Operator, run: RunBatch, payloads: list[Payload], moment: Moment
     ) -> None:
-        result = _attempt(operator, payloads, moment)
+        result = operator.attempt(payloads, moment)
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
             self._loop.call_soon_threadsafe(self._batch_finished, run, payloads, result)
-
-
-def _attempt(operator: Operator, payloads: list[Payload], moment: Moment) -> Batch | Exception:
-    """Run the stage; its failure is a result, not an accident of ours."""
-    try:
-        return operator.compute(payloads, moment)
-    except Exception as err:
-        return err

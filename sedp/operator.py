@@ -58,6 +58,13 @@ class Operator:
             self._observe(time.perf_counter_ns() - started_ns)
         return chunk
 
+    def attempt(self, payloads: Sequence[Payload], moment: Moment) -> Batch | Exception:
+        """As `compute`; a failure of the stage is a result, not an accident of ours."""
+        try:
+            return self.compute(payloads, moment)
+        except Exception as err:
+            return err
+
     def hand_out(self, chunk: Batch, payloads: Sequence[Payload]) -> None:
         """Give the events what `compute` returned for them."""
         hand_out(self.stage, self.position, chunk, payloads)
@@ -67,6 +74,7 @@ class Operator:
         hand_out(self.stage, self.position, stand_in(self.stage, payloads), payloads)
         for payload in payloads:
             payload.degraded += (self.stage.name,)
+            payload.stood_in = True
 
     def _observe(self, service_ns: int) -> None:
         """Track the usual run and move to the better place."""

@@ -50,7 +50,7 @@ class Payload:
         tenant: whose it is.
     """
 
-    __slots__ = ("degraded", "due_ns", "places", "rows", "tenant")
+    __slots__ = ("degraded", "due_ns", "places", "rows", "stood_in", "tenant")
 
     def __init__(
         self, request: Batch, stage_count: int, due_ns: int = NEVER_NS, tenant: int = 0
@@ -60,6 +60,7 @@ class Payload:
         self.due_ns = due_ns
         self.tenant = tenant
         self.degraded: tuple[str, ...] = ()  # names of the stages that fell short
+        self.stood_in = False  # whether columns stand for those of a stage
 
     def put(self, stage: int, chunk: Batch, position: int) -> None:
         self.places[1 + stage] = (chunk, position)
@@ -205,6 +206,8 @@ def _engine_column(name: str, payloads: Sequence[Payload], moment: Moment) -> Ar
             return np.full(count, moment.now_ns, spec.dtype)
         case "engine.pressure":
             return np.full(count, moment.pressure / 1000, spec.dtype)
+        case "engine.stood_in":
+            return np.array([payload.stood_in for payload in payloads], spec.dtype)
         case "engine.tenant":
             return np.array([payload.tenant for payload in payloads], spec.dtype)
         case _:

@@ -33,6 +33,7 @@ ENGINE_COLUMNS = {
     "engine.time_left_ns": ColumnSpec("INT64", Level.REQUEST),  # until the target is used up
     PRESSURE: ColumnSpec("FP32", Level.REQUEST),  # predicted latency of a newcomer by the target
     "engine.tenant": ColumnSpec("INT64", Level.REQUEST),
+    "engine.stood_in": ColumnSpec("BOOL", Level.REQUEST),  # fallbacks are among the columns
 }
 
 

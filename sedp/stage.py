@@ -169,5 +169,19 @@ class Stage(ABC):
         afterwards; never write into the batch's own.
         """
 
+    def feedback(self, users: NDArray[Any], now_ns: int) -> None:  # noqa: B027 - optional hook
+        """These users have just acted: what is remembered of them is out of date.
+
+        Called from any thread, at any time after `open`.
+
+        Args:
+            users: int64[n] or uint64[n], as the request's own column has them.
+            now_ns: on the clock of `engine.now_ns`.
+        """
+
+    def statistics(self) -> object:
+        """What the stage counts of its own, as a dataclass of numbers; `None` for nothing."""
+        return None
+
     def close(self) -> None:  # noqa: B027 - optional hook
         """Release what `open` took."""

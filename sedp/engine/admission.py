@@ -35,12 +35,15 @@ class Admission(Protocol):
         """Predicted latency of a usual newcomer by the target, in permille; 0 is idle."""
 
 
-def lacks_room(pipeline: PipelineState, rows: int) -> bool:
-    """Whether an event of `rows` rows has no place, counted from levels alone.
+def lacks_room(pipeline: PipelineState, rows: int, others: int = 0) -> bool:
+    """Whether an event of `rows` rows has no place beside `others`, counted from levels alone.
 
     All first queues must have room: an event enters everywhere or nowhere (SEDA's all-or-none
     enqueue).
     """
-    if pipeline.in_flight >= pipeline.in_flight_max:
+    if pipeline.in_flight + others >= pipeline.in_flight_max:
         return True
-    return any(stage.queue.room_rows(rows) < rows for stage in pipeline.entries)
+    for stage in pipeline.entries:  # noqa: SIM110 - no generator: this is asked at every door
+        if stage.queue.room_rows(rows) < rows:
+            return True
+    return False

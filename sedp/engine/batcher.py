@@ -9,13 +9,18 @@ from sedp.engine.graph import StagePlan
 def batch_due_ns(queue: BoundedQueue, plan: StagePlan, path_floor_ns: int) -> int:
     """The moment from which the waiting rows must not wait for company any longer.
 
+    Company that finds no room in the queue will not come.
+
     Args:
         queue: not empty.
         path_floor_ns: least time from the start of this stage to the answer.
     """
     if plan.batch_wait_ns == 0 or queue.rows >= plan.batch_rows_max:
         return 0
-    return min(queue.head()[0] + plan.batch_wait_ns, queue.tightest_ns - path_floor_ns)
+    enqueued_ns, head = queue.head()
+    if queue.rows + head.rows > queue.rows_max:
+        return 0
+    return min(enqueued_ns + plan.batch_wait_ns, queue.tightest_ns - path_floor_ns)
 
 
 class ServiceFloor:

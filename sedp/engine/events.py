@@ -38,8 +38,8 @@ class Stimulus(msgspec.Struct, frozen=True, tag=True, array_like=True):
 class Arrived(Stimulus, frozen=True):
     """A caller asks: `rows` item rows (≥ 1) for `pipeline`, wanted before `deadline_ns`.
 
-    With `more` set the next stimulus is the arrival of another one that came at the same time:
-    no batch is started before they are all in, so that they can share one.
+    With `more` set others come at the same time: the first stages start their batches no sooner
+    than when they hear `Gathered`, or of an arrival without it, so that all can share one.
 
     Args:
         due_ns: when the pipeline's latency target is used up, ≤ `deadline_ns`; never without one.
@@ -57,6 +57,10 @@ class Arrived(Stimulus, frozen=True):
     user: int = 0
     tenant: int = 0
     more: bool = False
+
+
+class Gathered(Stimulus, frozen=True):
+    """Those that came at the same time are all in."""
 
 
 class Cancelled(Stimulus, frozen=True):
@@ -146,6 +150,13 @@ class Finish(Command, frozen=True):
 
 
 AnyStimulus = (
-    Arrived | Cancelled | BatchFinished | TimerFired | PlanChanged | LimitChanged | DrainBegan
+    Arrived
+    | Gathered
+    | Cancelled
+    | BatchFinished
+    | TimerFired
+    | PlanChanged
+    | LimitChanged
+    | DrainBegan
 )
 AnyCommand = RunBatch | FallBack | Abandon | SetTimer | Finish

@@ -60,7 +60,9 @@ class Flow:
         """Start as many batches as slots, due times and room behind allow."""
         queue, made_room = stage.queue, False
         stage.blocked = False
-        while stage.running < stage.plan.concurrency or stage.is_shut(now_ns):
+        while stage.running < stage.plan.concurrency or (
+            stage.breaker is not None and stage.breaker.is_open(now_ns)
+        ):
             if stage.again:
                 self._run_again(stage, now_ns, out)
                 continue
@@ -78,7 +80,10 @@ class Flow:
                 stage.blocked = True
                 break
             limit_rows = min(max(stage.plan.batch_rows_max, head.rows), room)
-            stale_ns = _stale_ns(stage, enqueued_ns, now_ns)
+            stale_ns = 0
+            if stage.admission is not None and not stage.predecessors:
+                limit_ns = stage.admission.wait_limit_ns(now_ns, now_ns - enqueued_ns)
+                stale_ns = max(0, now_ns - limit_ns)
             if head.deadline_ns < viable_ns or enqueued_ns < stale_ns:
                 limit_rows = 0  # an event that will be given up must not set the limit for others
             taken, rows, hopeless = queue.take(limit_rows, viable_ns, now_ns, stale_ns)
@@ -137,10 +142,10 @@ class Flow:
         self, stage: StageState, events: list[Event], rows: int, now_ns: int, out: Commands
     ) -> None:
         """Run the stage, or let its fallback stand in for it."""
-        pressure, care = stage.pressure(now_ns), stage.care
-        if care.skip_above and pressure >= care.skip_above:
+        pressure = stage.pressure(now_ns) if stage.node.asks_pressure else 0
+        if pressure and 0 < stage.care.skip_above <= pressure:
             stage.skips += len(events)
-        elif not stage.is_shut(now_ns):
+        elif stage.breaker is None or not stage.breaker.is_open(now_ns):
             self.runs.start(stage, events, rows, pressure, now_ns, out)
             return
         self._stand_in(stage, events, rows, now_ns, out)
@@ -266,14 +271,6 @@ class Flow:
         for predecessor in stage.predecessors:
             if predecessor.blocked:
                 self.dispatch(predecessor, now_ns, out)
-
-
-def _stale_ns(stage: StageState, oldest_ns: int, now_ns: int) -> int:
-    """Entries of a first queue that are older have waited for too long; 0 where none has."""
-    if stage.admission is None or stage.predecessors:
-        return 0
-    limit_ns = stage.admission.wait_limit_ns(now_ns, now_ns - oldest_ns)
-    return max(0, now_ns - limit_ns)
 
 
 def _may_hedge(run: Run, now_ns: int) -> bool:

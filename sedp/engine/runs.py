@@ -64,8 +64,8 @@ class Runs:
         stage.batch_rows.record(rows)
         numbers = tuple([event.id for event in events])
         out.append(RunBatch(batch, stage.number, numbers, pressure))
-        for limit_ns in (stage.care.timeout_ns, stage.care.hedge_ns):
-            if limit_ns:
+        if stage.time_limits_ns:
+            for limit_ns in stage.time_limits_ns:
                 out.append(SetTimer(stage.number, now_ns + limit_ns, batch))
         return run
 

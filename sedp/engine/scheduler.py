@@ -8,8 +8,8 @@ that a hung stage cannot keep a caller waiting. Every arrived event ends in exac
 
 The driver owes the core three things: `now_ns` never falls from one call to the next; every
 `RunBatch` is followed by one `BatchFinished`, every `SetTimer` by a `TimerFired` not before its
-time; and an `Arrived` that says `more` at once by another one. Prior art: SEDA (Welsh 2001) for
-stages and admission, dask's worker state machine and h11 for the shape of the core.
+time; and an `Arrived` that says `more` before long by a `Gathered`. Prior art: SEDA (Welsh 2001)
+for stages and admission, dask's worker state machine and h11 for the shape of the core.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sedp.engine.events import (
     Cancelled,
     DrainBegan,
     Finish,
+    Gathered,
     LimitChanged,
     Outcome,
     PlanChanged,
@@ -54,6 +55,7 @@ class Scheduler:
         self._draining = False
         self._handlers: dict[type, Callable[[int, Any, Commands], None]] = {
             Arrived: self._arrived,
+            Gathered: self._gathered,
             BatchFinished: self._batch_finished,
             TimerFired: self._timer_fired,
             Cancelled: self._cancelled,
@@ -73,14 +75,24 @@ class Scheduler:
         self._handlers[type(stimulus)](now_ns, stimulus, commands)
         return commands
 
-    def refuse(self, now_ns: int, pipeline: int, due_ns: int = NEVER_NS) -> Outcome | None:
-        """Why an event of a pipeline would be refused if it were small and urgent; counts it so.
+    def refuse(
+        self,
+        now_ns: int,
+        pipeline: int,
+        due_ns: int = NEVER_NS,
+        level: int = 1,
+        others: int = 0,
+    ) -> Outcome | None:
+        """Why an event of a pipeline would be refused if it were small; counts it so.
 
-        Small is by those that have arrived lately, urgent is of the highest level.
+        Args:
+            others: events of the same kind that were let pass, and have not arrived yet.
         """
         state = self._flow.pipelines[pipeline]
-        newcomer = Arrived(-1, pipeline, state.rows_low, due_ns=due_ns)
-        reason = self._refusal(now_ns, newcomer, state)
+        newcomer = Arrived(-1, pipeline, state.rows_low, due_ns=due_ns, level=level)
+        state.coming_rows = state.rows_low * others
+        reason = self._refusal(now_ns, newcomer, state, others)
+        state.coming_rows = 0
         if reason is not None:
             state.outcomes[reason] += 1
         return reason
@@ -95,7 +107,8 @@ class Scheduler:
 
     def _arrived(self, now_ns: int, arrived: Arrived, out: Commands) -> None:
         pipeline = self._flow.pipelines[arrived.pipeline]
-        pipeline.note_rows(arrived.rows)
+        if arrived.rows != pipeline.rows_low:
+            pipeline.note_rows(arrived.rows)
         reason = self._refusal(now_ns, arrived, pipeline)
         if reason is None:
             self._flow.enter(Event(arrived, now_ns, len(pipeline.stages)), now_ns)
@@ -105,10 +118,15 @@ class Scheduler:
         if not arrived.more:
             self._flow.begin(now_ns, out)
 
-    def _refusal(self, now_ns: int, arrived: Arrived, pipeline: PipelineState) -> Outcome | None:
+    def _gathered(self, now_ns: int, gathered: Gathered, out: Commands) -> None:
+        self._flow.begin(now_ns, out)
+
+    def _refusal(
+        self, now_ns: int, arrived: Arrived, pipeline: PipelineState, others: int = 0
+    ) -> Outcome | None:
         if self._draining:
             return Outcome.DRAINING
-        if lacks_room(pipeline, arrived.rows):
+        if lacks_room(pipeline, arrived.rows + pipeline.coming_rows, others):
             return Outcome.QUEUE_FULL
         if pipeline.guarded and any(stage.is_shut(now_ns) for stage in pipeline.guarded):
             return Outcome.UNAVAILABLE

@@ -29,6 +29,8 @@ class StageState:
         self.bit = bit  # marks this stage in Event.queued
         self.plan = node.plan
         self.care = node.care
+        limits_ns = node.care.timeout_ns, node.care.hedge_ns
+        self.time_limits_ns = [limit_ns for limit_ns in limits_ns if limit_ns]  # of a run
         self.queue = BoundedQueue(node.plan.queue_rows_max)
         self.pipeline: PipelineState
         self.admission: Admission | None = None  # that of its pipeline
@@ -83,10 +85,8 @@ class StageState:
         return ready
 
     def pressure(self, now_ns: int) -> int:
-        """What a run is to be told of the load, in permille; 0 where nobody asks."""
-        if self.admission is None or not self.node.asks_pressure:
-            return 0
-        return self.admission.pressure(now_ns, self.pipeline)
+        """The load as its pipeline's admission sees it, in permille."""
+        return 0 if self.admission is None else self.admission.pressure(now_ns, self.pipeline)
 
     def is_shut(self, now_ns: int) -> bool:
         """Whether its breaker is open."""
@@ -107,6 +107,7 @@ class PipelineState:
         self.guarded = [s for s in stages if s.breaker is not None and not s.care.has_fallback]
         self.admission = admission
         self.rows_low = 1  # what the smaller ones of late arrivals bring
+        self.coming_rows = 0  # let pass at the door, and not arrived; while one more is judged
         self.in_flight = 0
         self.in_flight_max = node.in_flight_max
         self.outcomes = [0] * len(Outcome)

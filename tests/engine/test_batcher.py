@@ -42,6 +42,14 @@ def test_full_is_due_at_once() -> None:
     assert batch_due_ns(queue, PLAN, 0) == 0
 
 
+def test_company_that_finds_no_room_is_not_waited_for() -> None:
+    queue, _ = queue_of((5, 4, NEVER_NS), (6, 4, NEVER_NS))
+    queue.rows_max = 12
+    assert batch_due_ns(queue, PLAN, 0) == 105
+    queue.rows_max = 11
+    assert batch_due_ns(queue, PLAN, 0) == 0
+
+
 def test_a_deadline_leaves_time_for_the_path_to_the_answer() -> None:
     queue, _ = queue_of((5, 1, NEVER_NS), (6, 1, 90))
     assert batch_due_ns(queue, PLAN, path_floor_ns=30) == 60
