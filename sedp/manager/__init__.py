@@ -1,0 +1,1 @@
+"""The resource manager: pure decisions that hold a pipeline's latency target."""

@@ -1,0 +1,1 @@
+"""Controllers at the door, ours and the published ones, behind the engine's `Admission` port."""

@@ -1,0 +1,77 @@
+"""What stands before a newcomer, counted on states set by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from sedp.manager.admission.forecast import SCALE_EVERY, Forecast
+from tests.manager.admission.states import chain_of, load, pace, pipeline_of
+
+
+def test_idle_pipeline_has_no_wait() -> None:
+    forecast = Forecast()
+    forecast.update(chain_of(3))
+    assert (forecast.wait_ns, forecast.service_ns) == (0.0, 0.0)
+
+
+def test_rows_before_a_stage_count_at_it_and_at_all_stages_after() -> None:
+    pipeline = chain_of(2)
+    load(pipeline, 0, queued=30, running=20)
+    load(pipeline, 1, queued=7, running=3)
+    pace(pipeline, 0, 1.0, 100.0)
+    pace(pipeline, 1, 10.0, 200.0)
+    forecast = Forecast()
+    forecast.update(pipeline)
+    assert forecast.wait_ns == (30 + 20 + 7 + 3) * 10.0
+    assert forecast.row_ns == 10.0
+    assert forecast.service_ns == 300.0
+
+
+def test_slowest_stage_alone_sets_the_wait() -> None:
+    pipeline = chain_of(2)
+    load(pipeline, 0, queued=100)
+    pace(pipeline, 0, 50.0, 0.0)
+    pace(pipeline, 1, 10.0, 0.0)
+    forecast = Forecast()
+    forecast.update(pipeline)
+    assert forecast.wait_ns == 100 * 50.0
+
+
+def test_branches_hold_the_same_events_and_are_not_added() -> None:
+    pipeline = pipeline_of(((), (0,), (0,), (1, 2)))
+    load(pipeline, 1, queued=40)
+    load(pipeline, 2, queued=60)
+    load(pipeline, 3, queued=5)
+    pace(pipeline, 1, 0.0, 10.0)
+    pace(pipeline, 2, 0.0, 30.0)
+    pace(pipeline, 3, 2.0, 1.0)
+    forecast = Forecast()
+    forecast.update(pipeline)
+    assert forecast.wait_ns == (60 + 5) * 2.0
+    assert forecast.service_ns == 31.0
+
+
+def test_stage_behind_a_narrowing_one_gets_fewer_rows_of_each_event() -> None:
+    pipeline = chain_of(2)
+    pace(pipeline, 1, 10.0, 0.0)
+    forecast = Forecast()
+    for _ in range(40 * SCALE_EVERY):
+        forecast.update(pipeline)
+        first, second = pipeline.stages
+        first.events, first.rows = first.events + 1, first.rows + 100
+        second.events, second.rows = second.events + 1, second.rows + 20
+    load(pipeline, 0, queued=100)
+    load(pipeline, 1, queued=40)
+    forecast.update(pipeline)
+    assert forecast.wait_ns == pytest.approx((20 + 40) * 10.0, rel=0.01)
+    assert forecast.row_ns == pytest.approx(2.0, rel=0.01)
+
+
+def test_another_pipeline_is_followed_from_its_first_update() -> None:
+    forecast = Forecast()
+    forecast.update(chain_of(2))
+    pipeline = chain_of(1)
+    load(pipeline, 0, queued=3)
+    pace(pipeline, 0, 2.0, 0.0)
+    forecast.update(pipeline)
+    assert forecast.wait_ns == 6.0
