@@ -12,9 +12,11 @@ from collections import Counter
 from sedp.engine.event import Event
 from sedp.engine.events import (
     NEVER_NS,
+    Abandon,
     AnyCommand,
     AnyStimulus,
     Arrived,
+    FallBack,
     Finish,
     RunBatch,
     SetTimer,
@@ -57,8 +59,9 @@ class InvariantChecker:
             AssertionError: what is left, and where.
         """
         assert not self._rows, f"events {sorted(self._rows)} never ended"
-        assert not self._flow.events, f"ended events {sorted(self._flow.events)} are still held"
-        assert not self._flow.runs, f"runs {sorted(self._flow.runs)} never ended"
+        inside, runs = self._flow.inside.events, self._flow.runs.under_way
+        assert not inside, f"ended events {sorted(inside)} are still held"
+        assert not runs, f"runs {sorted(runs)} never ended"
         for stage in self._flow.stages:
             left = stage.queue.rows, stage.queue.reserved_rows, stage.running, len(stage.again)
             assert left == (0, 0, 0, 0), f"stage {stage.node.name!r} keeps {left}"
@@ -82,12 +85,19 @@ class InvariantChecker:
                 for event in events:
                     assert event in self._rows, f"event {event} ends again, as {outcome.name}"
                     del self._rows[event]
+            case FallBack(number, events):
+                dead = [event for event in events if event not in self._rows]
+                assert events, f"stage {number} falls back for nobody"
+                assert not dead, f"stage {number} falls back for events {dead}, which have ended"
+            case Abandon(batch):
+                under_way = self._flow.runs.under_way
+                assert batch in under_way, f"batch {batch} is given up, but is not under way"
             case SetTimer(number, due_ns):
                 assert due_ns < NEVER_NS, f"stage {number} sets a timer for never"
 
     def _check_events(self) -> None:
         """Arrived = ended + in flight, and the scheduler agrees event by event."""
-        inside = self._flow.events
+        inside = self._flow.inside.events
         live = {number for number, event in inside.items() if not event.ended}
         assert live == self._rows.keys(), f"in flight are {live}, by our books {set(self._rows)}"
         held = Counter(event.pipeline for event in inside.values())
@@ -96,7 +106,8 @@ class InvariantChecker:
                 f"pipeline {pipeline.node.name!r} counts {pipeline.in_flight} in flight, "
                 f"but holds {held[number]}"
             )
-        runs = Counter(event.id for run in self._flow.runs.values() for event in run.events)
+        under_way = self._flow.runs.under_way.values()
+        runs = Counter(event.id for run in under_way for event in run.events)
         runs.update(event.id for stage in self._flow.stages for event in stage.again)
         for event in inside.values():
             assert event.running == runs[event.id], (
@@ -110,7 +121,7 @@ class InvariantChecker:
         rows = sum(event.rows for event in waiting)
         assert queue.rows == rows, f"queue {name!r} counts {queue.rows} rows, but holds {rows}"
         assert len(queue) == len(waiting), f"queue {name!r} counts its ended events wrongly"
-        marked = {e.id for e in self._flow.events.values() if _is_marked(e, stage)}
+        marked = {e.id for e in self._flow.inside.events.values() if _is_marked(e, stage)}
         assert marked == {event.id for event in waiting}, f"queue {name!r} and its marks disagree"
         assert queue.reserved_rows >= 0, f"queue {name!r}: {queue.reserved_rows} rows reserved"
         tightest_ns = min((event.deadline_ns for event in waiting), default=NEVER_NS)
@@ -119,7 +130,7 @@ class InvariantChecker:
         if committed > queue.rows_max and committed > self._committed[stage.number]:
             # Only one event, larger than the whole queue, may have come into the empty queue.
             alone = len(waiting) + (queue.reserved_rows > 0) == 1
-            sizes = {event.rows for event in self._flow.events.values()}
+            sizes = {event.rows for event in self._flow.inside.events.values()}
             assert alone, f"queue {name!r} grew to {committed} rows; at most {queue.rows_max}"
             assert committed in sizes, f"queue {name!r}: {committed} rows are no single event"
         self._committed[stage.number] = committed

@@ -1,11 +1,13 @@
 """Traffic: who arrives when, with how many rows. Lazy, seeded, in integer nanoseconds.
 
-Times and rows are drawn in blocks: a draw of one number costs more than simulating its arrival.
+Numbers are drawn in blocks: a draw of one costs more than simulating its arrival. How the rate
+changes with time is in `shapes`; who asks again, in `callers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from sedp.simulator.arrival import Arrival
 
 BLOCK = 4096  # numbers drawn at a time: numpy's price of a call is spread thin, memory stays small
 SECOND_NS = 1_000_000_000
+USERS = 128  # hashes of users that the doorman tells apart
 
 
 def poisson(
@@ -56,8 +59,80 @@ def from_arrays(
     for start in range(0, len(times_ns), BLOCK):
         block = slice(start, start + BLOCK)
         for time_ns, count in zip(times_ns[block].tolist(), rows[block].tolist(), strict=True):
-            deadline_ns = NEVER_NS if deadline_after_ns is None else time_ns + deadline_after_ns
-            yield Arrival(time_ns, pipeline, count, None, deadline_ns)
+            yield Arrival(time_ns, pipeline, count, None, _after(time_ns, deadline_after_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKind:
+    """One of the kinds of requests that come mixed.
+
+    Args:
+        rows: observed sizes; each arrival draws one of them.
+        share: of all arrivals; the shares of all kinds add up to 1.
+        pipeline: its number in the graph.
+        target_ns: latency target, from the arrival; `None` is none.
+        deadline_ns: from the arrival; `None` is never.
+        patience_ns: from the arrival; then the caller cancels; `None` is never.
+        levels: share of each priority level, the highest first; they add up to 1.
+        tenant: whose they are.
+    """
+
+    rows: tuple[int, ...]
+    share: float = 1.0
+    pipeline: int = 0
+    target_ns: int | None = None
+    deadline_ns: int | None = None
+    patience_ns: int | None = None
+    levels: tuple[float, ...] = (1.0,)
+    tenant: int = 0
+
+    def ask(self, time_ns: int, rows: int, level: int, user: int) -> Arrival:
+        return Arrival(
+            time_ns,
+            self.pipeline,
+            rows,
+            None,
+            _after(time_ns, self.deadline_ns),
+            _after(time_ns, self.patience_ns),
+            _after(time_ns, self.target_ns),
+            level,
+            user,
+            self.tenant,
+        )
+
+
+def mixed(
+    times_ns: NDArray[np.int64], kinds: Sequence[RequestKind], rng: np.random.Generator
+) -> Iterator[Arrival]:
+    """Arrivals at given times (int64[n], ascending), each of a random kind, level and user."""
+    shares = [kind.share for kind in kinds]
+    for start in range(0, len(times_ns), BLOCK):
+        block = times_ns[start : start + BLOCK]
+        chosen = rng.choice(len(kinds), len(block), p=shares)
+        dice = rng.random((3, len(block)))
+        for time_ns, number, rows, level, user in zip(
+            block.tolist(), chosen.tolist(), *dice.tolist(), strict=True
+        ):
+            kind = kinds[number]
+            yield kind.ask(
+                time_ns,
+                kind.rows[int(rows * len(kind.rows))],
+                _drawn(kind.levels, level),
+                int(user * USERS),
+            )
+
+
+def _drawn(shares: tuple[float, ...], dice: float) -> int:
+    """The level, from 1, into whose share a number from 0 to 1 falls."""
+    for level, share in enumerate(shares, 1):
+        dice -= share
+        if dice < 0:
+            return level
+    return len(shares)
+
+
+def _after(time_ns: int, limit_ns: int | None) -> int:
+    return NEVER_NS if limit_ns is None else time_ns + limit_ns
 
 
 def poisson_times_ns(rate: float, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from sedp.engine.events import (
+    Abandon,
     AnyCommand,
     AnyStimulus,
     Arrived,
     BatchFinished,
+    FallBack,
     Finish,
     Outcome,
     RunBatch,
@@ -52,7 +54,7 @@ def overfill_beside_others(scheduler: Scheduler) -> None:
 
 
 def drop_an_event(scheduler: Scheduler) -> None:
-    scheduler._flow.events.popitem()
+    scheduler._flow.inside.events.popitem()
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,9 @@ def test_planted_fault_is_found(plant: Plant, words: str) -> None:
         (RunBatch(7, 0, (0,)), "which have ended"),
         (RunBatch(7, 0, ()), "is empty"),
         (RunBatch(7, 0, (1, 2)), "at most 5"),
+        (FallBack(0, (0,)), "which have ended"),
+        (FallBack(0, ()), "for nobody"),
+        (Abandon(7), "not under way"),
     ],
 )
 def test_impossible_command_is_found(command: AnyCommand, words: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace as replaced
 
+from sedp.answer import Unanswered
 from sedp.cli.rerun import command
 from sedp.engine.events import (
     AnyCommand,
@@ -26,7 +27,7 @@ from sedp.engine.events import (
 )
 from sedp.engine.stimulus_log import RecordedRun, StimulusLog
 from sedp.errors import ConfigError, SedpError
-from sedp.live import Engine, Unanswered
+from sedp.live import Engine
 from sedp.simulator.rerun import rerun
 from tests.engine.random_dag import random_pipeline, random_request
 
