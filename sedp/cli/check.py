@@ -12,7 +12,13 @@ import click
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sedp.config.explanation import Explanation, Flow, PipelineExplanation, StageExplanation
+    from sedp.config.explanation import (
+        CareExplanation,
+        Explanation,
+        Flow,
+        PipelineExplanation,
+        StageExplanation,
+    )
 
 
 @click.command(
@@ -62,10 +68,11 @@ def _draw_pipeline(pipeline: PipelineExplanation) -> RenderableType:
     from rich.text import Text
     from rich.tree import Tree
 
-    from sedp.config.units import format_duration
+    from sedp.units import format_duration
 
     limits = [
         ("deadline", format_duration(pipeline.deadline_ns)),
+        *([("target", _describe_target(pipeline))] if pipeline.target_ns else []),
         ("in flight", f"up to {pipeline.in_flight_max:,} events of {pipeline.rows_max:,} rows"),
         (
             "columns",
@@ -96,18 +103,48 @@ def _draw_stage(stage: StageExplanation) -> RenderableType:
             *([("after", ", ".join(only_after))] if only_after else []),
             ("writes", _list(stage.writes, sources=False)),
             ("plan", _describe_plan(stage)),
+            *([("care", care)] if (care := _describe_care(stage.care)) else []),
         ],
     )
 
 
+def _describe_target(pipeline: PipelineExplanation) -> str:
+    from sedp.units import format_duration
+
+    tuned = "; knobs are tuned" if pipeline.tuned else ""
+    levels = f", {pipeline.levels} levels" if pipeline.levels > 1 else ""
+    return (
+        f"p99 {format_duration(pipeline.target_ns)}; admission {pipeline.admission}{levels}{tuned}"
+    )
+
+
 def _describe_plan(stage: StageExplanation) -> str:
-    from sedp.config.units import format_duration
+    from sedp.units import format_duration
 
     wait = format_duration(stage.batch_wait_ns) if stage.batch_wait_ns else "none"
     return (
         f"{_count(stage.concurrency, 'run')} at once; batch up to {stage.batch_rows_max:,} rows, "
         f"wait {wait}; queue up to {stage.queue_rows_max:,} rows; executor {stage.executor}"
     )
+
+
+def _describe_care(care: CareExplanation) -> str:
+    from sedp.units import format_duration
+
+    parts = []
+    if care.timeout_ns:
+        parts.append(f"given up after {format_duration(care.timeout_ns)}")
+    if care.hedge_ns:
+        parts.append(f"started again after {format_duration(care.hedge_ns)}")
+    if care.skip_above:
+        parts.append(f"skipped above pressure {care.skip_above:g}")
+    if care.breaker_share:
+        pause = format_duration(care.breaker_pause_ns)
+        parts.append(f"left alone for {pause} when {care.breaker_share:.0%} of its runs fail")
+    if care.fallback is not None:
+        values = ", ".join(f"{column} {value}" for column, value in care.fallback.items())
+        parts.append(f"falls back to {values}")
+    return "; ".join(parts)
 
 
 def _list(flows: Sequence[Flow], *, sources: bool = True) -> RenderableType:

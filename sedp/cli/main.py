@@ -21,6 +21,7 @@ VERBS = {
     "keys": "Make, show and take back API keys.",
     "audit": "Check that an audit log is as it was written.",
     "replay": "Send recorded requests to a daemon; report quality and latency.",
+    "train-cut": "Train what tells a candidate cut how deep it may cut.",
     "rerun": "Feed a recorded stimulus log to a fresh scheduler and compare.",
     "demo": "Prepare the promo-rank example: data, model, store.",
 }
@@ -35,7 +36,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"sedp.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"sedp.cli.{cmd_name.replace('-', '_')}"
+        ).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

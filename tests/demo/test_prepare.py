@@ -39,7 +39,7 @@ def steps_run(folder: Path) -> list[str]:
 
 
 def test_everything_is_made_once(folder: Path) -> None:
-    assert steps_run(folder) == ["fetch", "cut", "train", "export", "publish", "record"]
+    assert steps_run(folder) == ["fetch", "cut", "train", "export", "publish", "record", "widen"]
     assert all((folder / path).exists() for step in STEPS for path in step.outputs)
     assert not list(folder.rglob("incoming*"))
     assert steps_run(folder) == []
@@ -62,7 +62,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(folder: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_steps(folder, interrupt)
-    assert steps_run(folder) == ["publish", "record"]
+    assert steps_run(folder) == ["publish", "record", "widen"]
     with ParameterStore.open(folder / "store", read_only=True) as store:
         assert len(store.tables()) == 9
 
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_its_path(tmp_path: Path) 
 def test_the_recipe_knows_how_keys_are_made() -> None:
     """Tables keyed in an old way would be found by nobody, and nothing would say so."""
     names = {path.name for path in recipe_files()}
-    assert {"keys.py", "slots.py", "training_kernel.py"} <= names
+    assert {"keys.py", "slots.py", "training_kernel.py", "cut_net.py"} <= names
 
 
 def test_finding_all_done_loads_nothing_heavy(folder: Path) -> None:

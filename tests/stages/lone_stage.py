@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from sedp.columns import Array, Batch, ColumnSpec, TensorSpec
-from sedp.payload import Payload, split_batch
+from sedp.payload import Payload, check_result, hand_out
 from sedp.pipeline import StageUse, compile_pipeline
 from sedp.stage import Resources, Stage, Store
 
@@ -50,6 +50,6 @@ def run_stage(
     stage.open(Resources(base_path, store=store))
     result = dict(stage.process(batch))
     payloads = [Payload(batch, 1) for _ in range(batch.event_count)]
-    split_batch(bound, 0, batch, result, payloads)
+    hand_out(bound, 0, check_result(bound, batch, result), payloads)
     stage.close()
     return result

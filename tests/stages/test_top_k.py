@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sedp.pipeline import PipelineError
+from sedp.pipeline_checks import PipelineError
 from sedp.stages.top_k import TopK
 from tests.stages.lone_stage import make_batch, make_stage, run_stage
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sedp.columns import Array
-from sedp.pipeline import PipelineError
+from sedp.pipeline_checks import PipelineError
 from sedp.stages.embedding_lookup import EmbeddingLookup
 from sedp.stages.wide_slots import hash_places, place_salts, share_out
 from sedp.storage.keys import combine, salt_of
