@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.errors import StoreError
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.tier import Keys, Mask
 
@@ -43,3 +45,12 @@ def _check(
         )
     if not flags.aligned or not (flags.writeable or is_read):
         raise ValueError(f"table {spec.name!r}: {name} is unaligned or read-only; pass a copy")
+
+
+def check_same_table(current: TableSpec, spec: TableSpec) -> None:
+    """Raises StoreError unless rows of `spec` can join those of the table as it is."""
+    if replace(current, version=0) != replace(spec, version=0):
+        raise StoreError(
+            f"import onto table {spec.name!r}: it is {current}, the rows are for {spec}; give "
+            "the same spec, or import the table whole"
+        )

@@ -51,6 +51,16 @@ class Follower:
         """Up to which updates are known, at least."""
         return max(self._epoch, 0 if self._warm is None else self._warm.epoch())
 
+    @property
+    def epoch_seen(self) -> int:
+        """Of the newest update that a look-up below RAM can meet."""
+        return max(self._epoch, 0 if self._warm is None else self._warm.epoch_seen)
+
+    @property
+    def epoch_applied(self) -> int:
+        """Up to which updates all are in RAM."""
+        return self._followed if self._warm is None else self._warm.epoch_seen
+
     def refresh(self) -> None:
         """See what was committed.
 

@@ -122,6 +122,7 @@ class LmdbDatabase:
         transaction = self._environment.begin()
         snapshot = Snapshot(transaction, self._environment.base, self._environment.pages)
         snapshot.floor = read_number(transaction.get(FLOOR, db=handle))
+        snapshot.epoch = read_number(transaction.get(EPOCH, db=handle))
         # Within it: a newer log would tell of rows that are not seen yet, and never again.
         snapshot.log_end = _last_entry(transaction.cursor(db=log))
         shapes = {name: version.shape for name, version in _versions(transaction, handle).items()}
@@ -161,6 +162,12 @@ class LmdbDatabase:
                 return read_number(transaction.get(EPOCH))
         except GoneError:
             return 0
+
+    @property
+    def epoch_seen(self) -> int:
+        """The same of what look-ups see."""
+        with self._lock:
+            return 0 if self._snapshot is None else self._snapshot.epoch
 
     def size(self, name: str) -> tuple[int, int]:
         """Rows and bytes of a version; zeros if it is not served from here."""

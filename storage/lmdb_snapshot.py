@@ -38,6 +38,7 @@ class Snapshot:
         self.base = base
         self.file_pages = file_pages
         self.floor = 0
+        self.epoch = 0  # up to which updates are in it
         self.log_end = 0  # number of the last entry of the update log; 0 before the first
         self.tables: dict[str, PageTable] = {}
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.bucket import BucketShape, places_of
+from sedp.storage.bucket import PAGE_BYTES, BucketShape, places_of
 from sedp.storage.bucket_reading import PageNumbers, Positions, list_ranges, read_rows
 from sedp.storage.bucket_writer import BucketWriter
 from sedp.storage.bucket_writing import clear_unsound, list_keys, list_rows, merge_rows
 from sedp.storage.catalogue import Entry
 from sedp.storage.lmdb_database import LmdbDatabase
+from sedp.storage.mapping import let_go
 from sedp.storage.page_fetch import blocks_read, fetch_ranges, is_cold
 from sedp.storage.record_scan import RecordSlice, check_records
 from sedp.storage.row_format import TRAILER_BYTES
@@ -162,6 +163,12 @@ class LmdbTier:
             with self._lock:
                 self._corrupt += part.corrupt
             yield part
+
+    def let_go(self) -> None:
+        """Have no pages at hand for now, as RAM answers; who reads them brings them in again."""
+        with self._database.reading() as snapshot:
+            if snapshot is not None:
+                let_go(snapshot.base, snapshot.file_pages * PAGE_BYTES)
 
     def statistics(self) -> TierStatistics:
         """A frozen snapshot."""

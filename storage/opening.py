@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,49 +19,23 @@ from sedp.storage.lmdb_tier import LmdbTier
 from sedp.storage.loader import Loader
 from sedp.storage.miss_policy import WAIT, MissPolicy, MissRule
 from sedp.storage.placement import Mover
+from sedp.storage.ram_sharing import RamSharing
 from sedp.storage.rebuilding import Rebuilder
 from sedp.storage.recovery import recover
 from sedp.storage.rocksdb_database import RocksDatabase
 from sedp.storage.rocksdb_tier import RocksdbTier
+from sedp.storage.shared_ram import SharedRam
 from sedp.storage.table_version import TableVersion
 from sedp.storage.table_versions import TableVersions
 from sedp.storage.ticker import Ticker
 from sedp.storage.updates import UpdateWriter
+from sedp.storage.writer import Writer
 
 LMDB_BYTES_MAX = 1 << 40
 FOLLOW_S = 0.02  # between two looks at what the writer has committed
 WATCH_S = 1.0  # between two searches for readers that were killed, and for the file
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """What only the process that writes has.
-
-    Args:
-        importing: held by whoever changes the catalogue.
-        refresh: makes this process see what the warm tier has.
-    """
-
-    loader: Loader
-    committer: Committer
-    updates: UpdateWriter
-    warm: LmdbDatabase
-    truth: RocksDatabase
-    versions: TableVersions
-    importing: threading.Lock
-    refresh: Callable[[], None]
-
-    def publish(self, catalogue: Catalogue) -> None:
-        """Make a catalogue durable, serve from it, tell the readers, remove what it dropped."""
-        with self.committer.publishing:
-            self.truth.write_catalogue(catalogue.encode())
-            self.committer.tell_of_catalogue()
-            self.refresh()
-            gone = self.versions.adopt(catalogue)
-        self.versions.divide_ram()
-        self.loader.discard(entry.name for entry in gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +57,7 @@ class OpenStore:
         truth: RocksDatabase,
         warm: LmdbDatabase | None,
         read_only: bool,
+        shared_ram: SharedRam | None,
     ) -> None:
         self.path = path
         self.budgets = budgets
@@ -96,7 +71,10 @@ class OpenStore:
         self._refreshing = threading.Lock()
         self._closing = ExitStack()
         self._is_closed = False
-        self.versions = TableVersions(budgets.ram_bytes, self._make_version)
+        self.shared_ram = shared_ram
+        self.versions = TableVersions(budgets.ram_bytes, shared_ram, self._make_version)
+        follows = shared_ram is not None and not shared_ram.is_owner
+        self._sharing = RamSharing(shared_ram, self.versions) if shared_ram and follows else None
         self.mover = Mover(None if read_only else warm, self._last_epoch, self.refresh)
 
     def _last_epoch(self) -> int:
@@ -123,8 +101,8 @@ class OpenStore:
         if not read_only:
             self._start_writing(catalogue)
         self.versions.adopt(catalogue)
-        self.versions.divide_ram()
         self._closing.callback(self._retire)
+        self._fill_ram()
         if self._rebuilder is not None:
             self._rebuilder.start()
         ticker = (
@@ -133,6 +111,14 @@ class OpenStore:
             else Ticker("sedp-watch", WATCH_S, self._watch)
         )
         self._closing.callback(ticker.close)
+
+    def _fill_ram(self) -> None:
+        if self.shared_ram is not None and self.shared_ram.is_owner:
+            self.mover.run(self.versions.divide_ram)  # others read LMDB as long as that takes
+            return
+        self.versions.divide_ram()
+        if self._follower is not None:
+            self._follow_ram(self._follower)
 
     def _start_writing(self, catalogue: Catalogue) -> None:
         assert self.warm is not None
@@ -159,7 +145,16 @@ class OpenStore:
         policy = MissPolicy(self._rules.get(entry.spec.name, WAIT))
         truth = RocksdbTier(self.truth, entry)
         warm = self._warm_tier(entry)
-        made = TableVersion(entry, warm, truth, policy, self.mover, lambda: not self._last_epoch())
+        made = TableVersion(
+            entry,
+            warm,
+            truth,
+            policy,
+            self.mover,
+            lambda: not self._last_epoch(),
+            self.shared_ram,
+            self.refresh,
+        )
         made.bypass_warm(self._follower is not None and not self._follower.trusts_warm)
         return made
 
@@ -179,6 +174,11 @@ class OpenStore:
             self._rebuilder.start()
 
     @property
+    def ram_bytes_max(self) -> int:
+        """The RAM budget, or this process's part of it."""
+        return self.budgets.ram_bytes // (self.shared_ram.readers if self.shared_ram else 1)
+
+    @property
     def lags(self) -> bool:
         """Whether a reader asks RocksDB because LMDB lacks updates."""
         return self._follower is not None and not self._follower.trusts_warm
@@ -186,13 +186,28 @@ class OpenStore:
     def refresh(self) -> None:
         """See what was committed, here or in the process that writes."""
         with self._refreshing:
-            if self._follower is not None:
-                self._follower.refresh()
+            if self._follower is None:
+                self._refresh_own()
+                self._share(0 if self.warm is None else self.warm.epoch_seen)
                 return
-            assert self.warm is not None
-            if self.warm.is_gone:
-                self._start_warm_anew(self.warm)
-            self.versions.apply(self.warm.refresh())
+            self._follow_ram(self._follower)
+            self._follower.refresh()
+            self._share(self._follower.epoch_applied)
+
+    def _share(self, epoch: int) -> None:
+        if self.shared_ram is not None and self.shared_ram.is_owner:
+            self.shared_ram.tell_epoch(epoch)
+
+    def _follow_ram(self, follower: Follower) -> None:
+        """Before the next refresh: by then its owner has most likely done what this one saw."""
+        if self._sharing is not None:
+            self._sharing.follow(follower.epoch_seen)
+
+    def _refresh_own(self) -> None:
+        assert self.warm is not None
+        if self.warm.is_gone:
+            self._start_warm_anew(self.warm)
+        self.versions.apply(self.warm.refresh())
 
     def _start_warm_anew(self, warm: LmdbDatabase) -> None:
         """The file of the warm tier was deleted or cut short: serve without it, then from another.
@@ -241,7 +256,12 @@ class OpenStore:
 
 
 def open_store(
-    path: Path, budgets: Budgets, read_only: bool, create: bool, rules: Mapping[str, MissRule]
+    path: Path,
+    budgets: Budgets,
+    read_only: bool,
+    create: bool,
+    rules: Mapping[str, MissRule],
+    shared_ram: SharedRam | None = None,
 ) -> OpenStore:
     """See `ParameterStore.open`."""
     with ExitStack() as opened:
@@ -255,7 +275,7 @@ def open_store(
         warm = _open_warm(path / "lmdb", read_only)
         if warm is not None:
             opened.callback(warm.close)
-        store = OpenStore(path, budgets, truth, warm, read_only)
+        store = OpenStore(path, budgets, truth, warm, read_only, shared_ram)
         opened.callback(store.stop)
         store.start(rules, read_only)
         opened.pop_all()

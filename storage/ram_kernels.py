@@ -4,6 +4,7 @@ A key lives in the first of `reach` sets, from its home set on, that had room. A
 room for all rows and evicts nothing. A cache (it has histories, and a reach of two) puts out the
 key worth least in both sets, or does not take the new one.
 Only `get_rows` may run beside others; see `ram_line` on how it tells a row that is being written.
+Of a whole table it writes nothing there, so that the table may be another process's.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from sedp.storage.tier import Keys, Mask, Rows
 
 Slots = NDArray[np.int64]
 
+CACHE_REACH = 2  # sets a key may be in: a full cache searches them all for every key it has not
+RESIDENT_REACH = 1024  # with 8 places for 7 rows, 105 full sets in line among 2 million rows
 LEAD = 16  # keys between two stations; as many cache misses as a core tracks at once
 _RING = 2 * LEAD
 _PREFETCHES_MAX = 16  # lines of one row; the processor sees by itself that more will follow
@@ -69,7 +72,7 @@ def _ask_for_row(row: np.uint64, row_bytes: int) -> None:
 
 @inlined
 def _find(lines: Lines, home: int, key: np.uint64, reach: int) -> tuple[int, np.uint64]:
-    """The slot of a key, or -1, and the version its set had before; notes the hit."""
+    """The slot of a key, or -1, and the version its set had before; a cache notes the hit."""
     at, line = home, line_of(lines, home)
     version, way, passed = version_of(line), way_of(line, key), 1
     while way == WAYS and passed < reach and lines[at, WAYS - 1] != EMPTY:
@@ -78,14 +81,15 @@ def _find(lines: Lines, home: int, key: np.uint64, reach: int) -> tuple[int, np.
         version, way = version_of(line), way_of(line, key)
         passed += 1
     if way < WAYS and is_key(key):
-        touch(line, way)
+        if reach <= CACHE_REACH:
+            touch(line, way)
         return at * WAYS + way, version
     return -1, version
 
 
 @kernel(
-    "UniTuple(int64, 2)(uint64[:, ::1], uint8[:, ::1], int64,"
-    " Array(uint64, 1, 'C', readonly=True), uint8[:, ::1], boolean[::1])"
+    "UniTuple(int64, 2)(Array(uint64, 2, 'C', readonly=True), Array(uint8, 2, 'C', readonly=True),"
+    " int64, Array(uint64, 1, 'C', readonly=True), uint8[:, ::1], boolean[::1])"
 )
 def get_rows(
     lines: Lines, rows: Rows, reach: int, keys: Keys, out: Rows, missing: Mask

@@ -31,7 +31,7 @@ from sedp.storage.intrinsics import (
     store_byte,
     store_release,
 )
-from sedp.storage.kernel import inlined
+from sedp.storage.kernel import inlined, kernel
 
 WAYS = 7
 LINE_BYTES = 64
@@ -39,6 +39,7 @@ EMPTY = np.uint64(0xC2B2AE3D27D4EB4E)  # a number like any other, but even
 VACATED = np.uint64(0xC2B2AE3D27D4EB4F)
 
 Lines = NDArray[np.uint64]
+Words = NDArray[np.uint64]
 
 _WORD_AT = np.uint64(8 * WAYS)
 _VERSION_SHIFT = np.uint64(8)
@@ -148,3 +149,17 @@ def free_slot(lines: Lines, home: int, reach: int) -> int:
             return at * WAYS + way
         at = set_after(at, lines.shape[0])
     return -1
+
+
+@kernel("void(uint64[::1], int64, uint64)")
+def show_word(words: Words, at: int, word: np.uint64) -> None:
+    """Set a word that other processes read, after all that was stored before it."""
+    store_release(np.uint64(words.ctypes.data) + np.uint64(8 * at), word)
+    fence_stores()
+
+
+@kernel("uint64(Array(uint64, 1, 'C', readonly=True), int64)")
+def seen_word(words: Words, at: int) -> np.uint64:
+    """A word that another process sets, loaded between what is loaded before and after."""
+    fence_loads()
+    return np.uint64(load_acquire(np.uint64(words.ctypes.data) + np.uint64(8 * at)))

@@ -10,6 +10,10 @@ or puts other arrays in place, changes the state first. A row that a writer is a
 and the answer as not final, so the cascade asks below. Writers take turns under a lock, without the
 GIL.
 
+The memory of a whole tier may be a region that processes share. Its owner writes there as it would
+to its own. To a reader the region is as a state that others change: an answer from it is final if
+it is still shown afterwards, and without any worth if not.
+
 What was read below before an update must not enter RAM after it. A look-up therefore takes the
 `moment` before it reads below, and `put_many` leaves out what has changed since.
 """
@@ -17,49 +21,31 @@ What was read below before an update must not enter RAM after it. A look-up ther
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sedp.storage.ram_history import HISTORY_BYTES, Histories, fresh_odds, revise
-from sedp.storage.ram_kernels import forget_rows, get_rows, put_rows, replace_rows
-from sedp.storage.ram_line import EMPTY, LINE_BYTES, WAYS, Lines
+from sedp.storage.ram_history import fresh_odds, revise
+from sedp.storage.ram_kernels import (
+    CACHE_REACH,
+    RESIDENT_REACH,
+    forget_rows,
+    get_rows,
+    put_rows,
+    replace_rows,
+)
+from sedp.storage.ram_state import RamState, bytes_per_set
 from sedp.storage.recent_changes import RecentChanges
 from sedp.storage.tier import Keys, Mask, Rows, TierStatistics
 
-CACHE_REACH = 2  # sets a key may be in: a full cache searches them all for every key it has not
-RESIDENT_REACH = 16  # at two places a row, 7 full sets in line are the most among 2 million rows
+if TYPE_CHECKING:
+    from sedp.storage.shared_ram import Region
 
+__all__ = ["CACHE_REACH", "RESIDENT_REACH", "RamTier", "bytes_per_set"]
 
-def bytes_per_set(row_bytes: int, is_whole: bool = False) -> int:
-    """What one set of seven rows takes; a cache remembers more than it holds."""
-    return LINE_BYTES + WAYS * row_bytes + (0 if is_whole else HISTORY_BYTES)
+MakeRegion = Callable[[int, int, int], "Region | None"]  # of sets, row_bytes, reach
 
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What a look-up needs to see at once.
-
-    Args:
-        lines: uint64[sets, 8].
-        rows: uint8[7 * sets, row_bytes].
-        histories: uint16[sets, 32], or [0, 32] of a whole tier.
-    """
-
-    lines: Lines
-    rows: Rows
-    histories: Histories
-    reach: int
-    is_resident: bool = False
-
-    @property
-    def sets(self) -> int:
-        return len(self.lines)
-
-    @property
-    def is_whole(self) -> bool:
-        return self.reach > CACHE_REACH
+TRIES = 3  # of a look-up in another process's region, where rows are being written
 
 
 class RamTier:
@@ -70,9 +56,10 @@ class RamTier:
         row_bytes: 0 or more.
         sets: 0 or more.
         reach: sets a key may be in: `CACHE_REACH`, or `RESIDENT_REACH` if all rows shall stay, with
-            two places a row; then none is ever evicted.
+            more places than rows; then none is ever evicted.
         changes: of the table that the tier is for, if other tiers share them; then a moment of one
             is a moment of all.
+        make_region: makes shared memory for all rows, or None if it has no room.
     """
 
     def __init__(
@@ -82,6 +69,7 @@ class RamTier:
         sets: int = 0,
         reach: int = CACHE_REACH,
         changes: RecentChanges | None = None,
+        make_region: MakeRegion | None = None,
     ) -> None:
         self._name = name
         self._row_bytes = row_bytes
@@ -89,14 +77,28 @@ class RamTier:
         self._counting = threading.Lock()
         self._lookups = self._hits = self._held = 0
         self._odds = fresh_odds()
+        self._make_region = make_region
+        self._readers = 1
         self._changes = RecentChanges() if changes is None else changes
         self._state = self._allocated(sets, reach)
 
-    def _allocated(self, sets: int, reach: int) -> _State:
-        lines = _aligned(sets, LINE_BYTES).view(np.uint64)
-        lines[:, :WAYS] = EMPTY
-        histories = _aligned(sets if reach == CACHE_REACH else 0, HISTORY_BYTES).view(np.uint16)
-        return _State(lines, _aligned(sets * WAYS, self._row_bytes), histories, reach)
+    def _allocated(self, sets: int, reach: int) -> RamState:
+        if self._make_region is None or sets == 0 or reach == CACHE_REACH:
+            return RamState.private(sets, self._row_bytes, reach)
+        region = self._make_region(sets, self._row_bytes, reach)
+        return RamState.of(region) if region else RamState.private(0, self._row_bytes, reach)
+
+    def attach(self, region: Region, rows: int, readers: int) -> None:
+        """Answer from memory that another process keeps, until it is hidden or this tier resized.
+
+        Args:
+            region: shown; a tier with rows of its own gives them up for it.
+            rows: in it.
+            readers: who count the memory as theirs together.
+        """
+        with self._writing:
+            self._state, self._held = RamState.of(region), rows // readers
+            self._readers = readers
 
     def resize(self, sets: int, reach: int = CACHE_REACH) -> None:
         """Give the tier another size; unless it is the same, the tier starts empty.
@@ -111,13 +113,15 @@ class RamTier:
         """Hold nothing; nor will it take anything that was read below before now."""
         state = self._state
         self._changes.add_all()
-        self._start_empty(state.sets, state.reach)
+        self._start_empty(0 if state.is_followed else state.sets, state.reach)
 
     def _start_empty(self, sets: int, reach: int) -> None:
         for size in (0, sets):
             fresh = self._allocated(size, reach)
             with self._writing:
-                self._state, self._held = fresh, 0
+                before, self._state, self._held = self._state, fresh, 0
+            if before.region is not None and not before.is_followed:
+                before.region.drop()
 
     def get_many(self, keys: Keys, out: Rows, missing: Mask) -> int:
         """Copy the rows that are held to where the caller wants them.
@@ -139,10 +143,26 @@ class RamTier:
         """
         state = self._state
         count, torn = get_rows(state.lines, state.rows, state.reach, keys, out, missing)
+        if state.is_followed:
+            count, torn = self._settle_answer(state, torn, count, keys, out, missing)
         with self._counting:
             self._lookups += len(keys)
             self._hits += len(keys) - count
         return count, state.is_resident and torn == 0 and self._state is state
+
+    def _settle_answer(
+        self, state: RamState, torn: int, count: int, keys: Keys, out: Rows, missing: Mask
+    ) -> tuple[int, int]:
+        """The counts once no writer is at the rows; without any answer if one stays there, or the
+        region is not shown any more."""
+        assert state.region is not None
+        for _ in range(TRIES):
+            if torn and state.region.is_shown:
+                count, torn = get_rows(state.lines, state.rows, state.reach, keys, out, missing)
+        if torn or not state.region.is_shown:
+            missing[:] = True
+            return len(keys), len(keys)
+        return count, torn
 
     def moment(self) -> int:
         """Now, for `put_many`: to be taken before the tiers below are read."""
@@ -173,18 +193,23 @@ class RamTier:
     def replace_many(self, keys: Keys, rows: Rows) -> int:
         """Rows have changed: overwrite those held; a whole tier takes the others as well.
 
-        It stops being resident if it has no room for one. Returns how many of them it holds now.
+        It stops being resident if it has no room for one. Memory that another process keeps is
+        left to that. Returns how many of them it holds now.
         """
         with self._writing:
             self._changes.add(keys)
             state = self._state
+            if state.is_followed:
+                return len(keys)
             held, grown = replace_rows(
                 state.lines, state.rows, state.reach, state.is_whole, keys, rows
             )
             self._held += grown
             if held < len(keys):
-                self._state = replace(state, is_resident=False)
-            return held
+                self._end_residence()
+        if held < len(keys):
+            self.give_up()
+        return held
 
     def forget(self, keys: Keys) -> int:
         """Rows have changed: hold them no more; returns how many were held.
@@ -193,17 +218,38 @@ class RamTier:
         """
         with self._writing:
             self._changes.add(keys)
-            self._state = state = replace(self._state, is_resident=False)
+            state = self._end_residence()
             held: int = forget_rows(state.lines, state.histories, state.reach, keys)
             self._held -= held
             return held
 
+    def _end_residence(self) -> RamState:
+        """Says so before rows are lacking; the caller holds the lock."""
+        if self._state.region is not None:
+            self._state.region.hide()
+        self._state = replace(self._state, is_resident=False)
+        return self._state
+
     def settle(self, rows: int) -> bool:
         """Be resident from now on, if just so many rows are held: all that the table has."""
         with self._writing:
-            is_resident = self._state.is_whole and self._held == rows
-            self._state = replace(self._state, is_resident=is_resident)
-            return is_resident
+            if not self._state.is_whole or self._held != rows:
+                self._end_residence()
+                return False
+            if self._state.region is not None:
+                self._state.region.show()
+            self._state = replace(self._state, is_resident=True)
+            return True
+
+    def give_up(self) -> None:
+        """Shared memory that lacks rows is of use to nobody; memory of its own a tier keeps."""
+        if self._state.region is not None:
+            self._start_empty(0, self._state.reach)
+
+    @property
+    def is_followed(self) -> bool:
+        """Another process keeps the rows, and changes them."""
+        return self._state.is_followed
 
     @property
     def is_resident(self) -> bool:
@@ -216,17 +262,5 @@ class RamTier:
         size = state.sets * bytes_per_set(self._row_bytes, state.is_whole)
         with self._counting:
             lookups, hits = self._lookups, self._hits
-        return TierStatistics(self._name, lookups, hits, 0, self._held, size)
-
-
-def _aligned(rows: int, row_bytes: int) -> NDArray[np.uint8]:
-    """Zeroed uint8[rows, row_bytes] that starts on a cache line, so that a set is never in two.
-
-    Written to at once: left to the first look-ups, the system's clearing of huge pages made a
-    batch of them wait 0.4 s.
-    """
-    size = rows * row_bytes
-    memory = np.empty(size + LINE_BYTES if size else 0, dtype=np.uint8)
-    memory.fill(0)
-    skip = -memory.ctypes.data % LINE_BYTES if size else 0
-    return memory[skip : skip + size].reshape(rows, row_bytes)
+        readers = self._readers if state.is_followed else 1
+        return TierStatistics(self._name, lookups, hits, 0, self._held, size // readers)

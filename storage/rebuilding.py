@@ -16,7 +16,7 @@ from sedp.storage.update_log import ALL_KEYS
 from sedp.storage.warm_version import WarmVersion
 
 if TYPE_CHECKING:
-    from sedp.storage.opening import Writer
+    from sedp.storage.writer import Writer
 
 TRIES_MAX = 3
 

@@ -15,19 +15,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
+from sedp.storage.arguments import check_same_table
 from sedp.storage.catalogue import Catalogue
 from sedp.storage.import_progress import ImportSource
 from sedp.storage.miss_policy import MissRule
 from sedp.storage.opening import LMDB_BYTES_MAX, Budgets, OpenStore, open_store
 from sedp.storage.rocksdb_options import CACHE_BYTES
 from sedp.storage.rocksdb_tier import RocksdbTier
+from sedp.storage.shared_ram import SharedRam
 from sedp.storage.statistics import StoreStatistics
 from sedp.storage.table import Table
 from sedp.storage.table_spec import TableSpec
@@ -56,6 +58,7 @@ class ParameterStore:
         read_only: bool = False,
         create: bool = False,
         misses: Mapping[str, MissRule] | None = None,
+        shared_ram: SharedRam | None = None,
     ) -> ParameterStore:
         """Open the store under `path`.
 
@@ -68,6 +71,8 @@ class ParameterStore:
             read_only: open beside the writer, and follow what it publishes and updates.
             create: make the store when it is not there.
             misses: by table, what becomes of keys that only RocksDB can answer; else they wait.
+            shared_ram: where tables that fit into RAM are, for several processes; `ram_bytes` is
+                what all may take then. Its owner loads them behind the look-ups of the others.
 
         Raises:
             StoreError: it is not there, or open for writing elsewhere; the message says the mend.
@@ -79,7 +84,7 @@ class ParameterStore:
                 raise StoreError(f"store {path}: {name} {budget} must be ≥ 0")
         if create and not read_only:
             path.mkdir(parents=True, exist_ok=True)
-        return cls(open_store(path, budgets, read_only, create, dict(misses or {})))
+        return cls(open_store(path, budgets, read_only, create, dict(misses or {}), shared_ram))
 
     # Look-up ----------------------------------------------------------------------------------
 
@@ -138,12 +143,7 @@ class ParameterStore:
 
     def _base(self, spec: TableSpec) -> RocksdbTier:
         version = self._versions.current(spec.name)
-        current = version.spec
-        if replace(current, version=0) != replace(spec, version=0):
-            raise StoreError(
-                f"import onto table {spec.name!r}: it is {current}, the rows are for {spec}; give "
-                "the same spec, or import the table whole"
-            )
+        check_same_table(version.spec, spec)
         return version.truth
 
     def roll_back(self, name: str, version: int | None = None) -> TableSpec:
@@ -264,9 +264,8 @@ class ParameterStore:
         ram_bytes = sum(
             tier.bytes for table in tables for tier in table.tiers if tier.tier in ("ram", "absent")
         )
-        return StoreStatistics(
-            self._parts.budgets.ram_bytes, ram_bytes, tables, self._parts.mover.statistics()
-        )
+        moves = self._parts.mover.statistics()
+        return StoreStatistics(self._parts.ram_bytes_max, ram_bytes, tables, moves)
 
     def settle(self) -> None:
         """Wait until all rows on their way up between tiers have arrived."""

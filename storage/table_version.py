@@ -11,9 +11,9 @@ RocksDB had are offered to LMDB.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,16 @@ from sedp.storage.budget import NOTHING, Share
 from sedp.storage.catalogue import Entry
 from sedp.storage.fetching import Fetcher
 from sedp.storage.lmdb_tier import LmdbTier
+from sedp.storage.loading import load_rows
 from sedp.storage.miss_policy import MissPolicy
 from sedp.storage.placement import Heat, Mover
 from sedp.storage.ram_tier import CACHE_REACH, RESIDENT_REACH, RamTier
 from sedp.storage.recent_changes import RecentChanges
 from sedp.storage.rocksdb_tier import RocksdbTier
+from sedp.storage.shared_ram import SharedRam
+from sedp.storage.shared_rows import SharedRows
 from sedp.storage.statistics import TableStatistics
 from sedp.storage.tier import Keys, Mask, Rows
-
-_log = logging.getLogger(__name__)
 
 
 class RetiredError(StoreError):
@@ -51,6 +52,8 @@ class TableVersion:
         truth: all its rows.
         mover: takes keys whose rows only the truth had, to put them into the warm tier.
         is_as_imported: no online update was ever made, so that its rows are those of the entry.
+        shared: RAM that processes share, if they do.
+        refresh: sees what was committed.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class TableVersion:
         policy: MissPolicy,
         mover: Mover,
         is_as_imported: Callable[[], bool],
+        shared: SharedRam | None,
+        refresh: Callable[[], None],
     ) -> None:
         self.entry = entry
         self.spec = entry.spec
@@ -72,7 +77,12 @@ class TableVersion:
         self._mover = mover
         self._is_as_imported = is_as_imported
         changes = RecentChanges()
-        self._ram = RamTier("ram", self.spec.row_bytes, changes=changes)
+        owns = shared is not None and shared.is_owner
+        make = partial(shared.make, entry.seed) if shared is not None and owns else None
+        self._ram = RamTier("ram", self.spec.row_bytes, changes=changes, make_region=make)
+        self._shared_rows = (
+            None if shared is None or owns else SharedRows(shared, entry, self._ram, refresh)
+        )
         self._absent = RamTier("absent", 0, changes=changes)
         self._fetcher = Fetcher(truth, self._ram, self._absent, self.spec.row_bytes, self._promote)
         self.heat = Heat(0 if warm is None or warm.is_whole else entry.rows)
@@ -118,10 +128,17 @@ class TableVersion:
         """Write stored rows; returns how many keys have none, whose rows are undefined."""
         if self._retired:
             raise RetiredError(self._retired)
-        since = self._ram.moment()
-        count, is_final = self._ram.answer(keys, rows, missing)
-        if count and not is_final:
+        shared = self._shared_rows
+        while True:
+            since, attached = self._ram.moment(), 0 if shared is None else shared.attached
+            count, is_final = self._ram.answer(keys, rows, missing)
+            if not count or is_final:
+                break
+            if shared is not None:
+                shared.look_below()
             count = self._look_below(keys, rows, missing, since)
+            if shared is None or shared.attached == attached:
+                break
         if count:
             with self._lock:
                 self._defaults += count
@@ -180,37 +197,42 @@ class TableVersion:
         With a whole share all rows are loaded, and the version is resident when this returns,
         unless rows are damaged. Look-ups go on meanwhile.
         """
-        self._ram.resize(share.row_sets, RESIDENT_REACH if share.is_whole else CACHE_REACH)
         self._absent.resize(share.absent_sets)
         self.share = share
+        if self._shared_rows is not None and share.is_whole:
+            if not self._ram.is_followed:
+                self._ram.resize(0)
+            return
+        self.leave_ram()
+        self._ram.resize(share.row_sets, RESIDENT_REACH if share.is_whole else CACHE_REACH)
         if share.is_whole and not self._ram.is_resident:
             self._load()
 
-    def _load(self) -> None:
-        """Take all rows into RAM; from the truth too where the warm tier lacks some, or may."""
-        scanned = corrupt = 0
-        warm = self._usable_warm()
-        for tier in (self.truth,) if warm is None else (warm, self.truth):
-            since, scanned, corrupt = self._ram.moment(), 0, 0
-            for part in tier.scan():
-                self._ram.put_many(part.keys, part.rows, since)
-                scanned += len(part.keys)
-                corrupt += part.corrupt
-            if self._is_as_imported() and self._ram.settle(self.entry.rows):
-                return
-        if scanned >= self.entry.rows and not corrupt and self._ram.settle(scanned):
+    def attach_ram(self) -> None:
+        """Answer from RAM that another process keeps, if all rows are there."""
+        if self._shared_rows is None or self._ram.is_followed or not self.share.is_whole:
             return
-        _log.warning(
-            "table %r version %d: RAM got %d of its %d rows, so look-ups go on to disk; import it "
-            "again: some are damaged (see `sedp store verify`), or updates have added too many",
-            self.spec.name,
-            self.spec.version,
-            self._ram.statistics().rows,
-            max(scanned, self.entry.rows),
-        )
+        if self._shared_rows.attach() and self.warm is not None:
+            self.warm.let_go()
+
+    def leave_ram(self) -> None:
+        """Answer from below, whatever RAM another process keeps."""
+        if self._shared_rows is not None:
+            self._shared_rows.leave()
+
+    def _load(self) -> None:
+        warm = self._usable_warm()
+        tiers = (self.truth,) if warm is None else (warm, self.truth)
+        if load_rows(self._ram, tiers, self.entry, self._is_as_imported):
+            if warm is not None:
+                warm.let_go()
+        else:
+            self._ram.give_up()
 
     def reread(self, keys: Keys) -> None:
         """Rows of distinct keys have changed below RAM: take up what they are now."""
+        if self._ram.is_followed:
+            return  # nor does it know of keys without a row
         rows, missing = self._scratch(keys), np.ones(len(keys), dtype=np.bool_)
         warm = self._usable_warm()
         if warm is not None:
@@ -226,6 +248,7 @@ class TableVersion:
     def forget_all(self) -> None:
         """Any row may have changed."""
         share, self.share = self.share, NOTHING
+        self.leave_ram()
         self._ram.clear()
         self._absent.clear()
         self._ram.resize(0)

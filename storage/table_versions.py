@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sedp.errors import SedpError, StoreError
-from sedp.storage.budget import NOTHING, divide
+from sedp.storage.budget import NOTHING, SHARED_PLACES_PER_ROW, Share, divide
 from sedp.storage.catalogue import Catalogue, Entry
+from sedp.storage.shared_ram import SharedRam
 from sedp.storage.table import Table
 from sedp.storage.table_version import TableVersion
 from sedp.storage.update_log import ALL_KEYS, Changes
@@ -19,11 +20,15 @@ class TableVersions:
 
     Args:
         ram_bytes: most that the RAM tiers of all versions together may take.
+        shared: RAM that processes share, if they do; then the budget is that of all of them.
         make: makes the version of an entry, ready for look-ups.
     """
 
-    def __init__(self, ram_bytes: int, make: Callable[[Entry], TableVersion]) -> None:
+    def __init__(
+        self, ram_bytes: int, shared: SharedRam | None, make: Callable[[Entry], TableVersion]
+    ) -> None:
         self._ram_bytes = ram_bytes
+        self._shared = shared
         self._make = make
         self._lock = threading.Lock()
         self._dividing = threading.Lock()
@@ -55,14 +60,20 @@ class TableVersions:
         with self._lock:
             versions = dict(self._versions)
             current = self.catalogue.current
-            sizes = [(entry.rows, entry.spec.row_bytes) for entry in current]
-            shares = dict(zip(map(_key, current), divide(self._ram_bytes, sizes), strict=True))
+            shares = dict(zip(map(_key, current), self._shares(current), strict=True))
         with self._dividing:
             for key, version in versions.items():
                 if version.share != shares.get(key):
                     version.resize(NOTHING)
             for key, share in shares.items():
                 versions[key].resize(share)
+
+    def _shares(self, current: Sequence[Entry]) -> list[Share]:
+        sizes = [(entry.rows, entry.spec.row_bytes) for entry in current]
+        if self._shared is None:
+            return divide(self._ram_bytes, sizes)
+        shares = divide(self._ram_bytes, sizes, SHARED_PLACES_PER_ROW)
+        return [self._shared.share_of(share) for share in shares]
 
     def find(self, name: str, version: int | None) -> Table:
         """The table that follows the current version, or stays with a certain one.

@@ -16,10 +16,11 @@ from pathlib import Path
 from sedp.config.settings import StoreSettings, TableSettings
 from sedp.daemon.store_check import check_in_child
 from sedp.errors import ConfigError, StoreError
-from sedp.pipeline import nearest
+from sedp.pipeline_checks import nearest
 from sedp.stage import Store
 from sedp.storage.access_recording import RecordedStore
 from sedp.storage.miss_policy import MissRule
+from sedp.storage.shared_ram import SharedRam
 from sedp.storage.store import ParameterStore
 
 LMDB_FOLDER = "lmdb"  # of a store
@@ -49,11 +50,14 @@ class ServedStore:
             self.store.close()
 
 
-def open_served(settings: StoreSettings | None, checks: bool) -> ServedStore:
+def open_served(
+    settings: StoreSettings | None, checks: bool, shared_ram: SharedRam | None = None
+) -> ServedStore:
     """The store that `settings` describe, as stages are to see it.
 
     Args:
         checks: have a child look at its files first, which costs it a start of Python.
+        shared_ram: for rows of several processes, whose budget `settings.ram` is then.
 
     Raises:
         StoreError, ConfigError: see `open_store`.
@@ -62,19 +66,20 @@ def open_served(settings: StoreSettings | None, checks: bool) -> ServedStore:
         return ServedStore()
     if checks and Path(settings.path).is_dir():
         check_in_child(Path(settings.path), CHECK_S)
-    store = open_store(settings)
+    store = open_store(settings, shared_ram)
     seen = RecordedStore(store, Path(settings.path)) if settings.access_log else store
     return ServedStore(store, seen, settings.mode == "write")
 
 
-def open_store(settings: StoreSettings) -> ParameterStore:
+def open_store(settings: StoreSettings, shared_ram: SharedRam | None = None) -> ParameterStore:
     """The store that `settings` describe, with all its copies made.
 
     Raises:
         StoreError: it is not there, open for writing elsewhere, or damaged.
         ConfigError: the settings name a table that it has not.
     """
-    store = _open(settings) if settings.mode == "write" else _open_to_follow(settings)
+    opens = _open if settings.mode == "write" else _open_to_follow
+    store = opens(settings, shared_ram)
     try:
         _check_tables(settings, store)
     except ConfigError:
@@ -83,9 +88,9 @@ def open_store(settings: StoreSettings) -> ParameterStore:
     return store
 
 
-def _open_to_follow(settings: StoreSettings) -> ParameterStore:
+def _open_to_follow(settings: StoreSettings, shared_ram: SharedRam | None) -> ParameterStore:
     try:
-        store = _open(settings)
+        store = _open(settings, shared_ram)
         if not _lacks_copies(store):
             return store
         store.close()
@@ -95,16 +100,17 @@ def _open_to_follow(settings: StoreSettings) -> ParameterStore:
             raise
         reason = str(err)
     _make_copies(settings, reason)
-    return _open(settings)
+    return _open(settings, shared_ram)
 
 
-def _open(settings: StoreSettings) -> ParameterStore:
+def _open(settings: StoreSettings, shared_ram: SharedRam | None) -> ParameterStore:
     return ParameterStore.open(
         Path(settings.path),
         ram_bytes=settings.ram,
         lmdb_bytes=settings.lmdb,
         read_only=settings.mode == "follow",
         misses=miss_rules(settings.tables),
+        shared_ram=shared_ram,
     )
 
 

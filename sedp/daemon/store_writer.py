@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sedp.errors import RequestError, StoreError
-from sedp.pipeline import nearest
+from sedp.pipeline_checks import nearest
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.update_guard import UpdateGuard

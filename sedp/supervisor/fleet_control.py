@@ -15,6 +15,7 @@ from sedp.daemon.monitoring import merging
 from sedp.daemon.monitoring.statistics import DaemonStatistics, WorkerState
 from sedp.daemon.repository import PipelineState, State
 from sedp.daemon.store_writer import StoreWriter
+from sedp.daemon.tuning import TuningState
 from sedp.engine.statistics import EngineStatistics
 from sedp.errors import RequestError
 from sedp.pipeline import Pipeline
@@ -117,6 +118,19 @@ class FleetControl:
         with self._change():
             new = self._wanted.with_unloaded(name)
             await self._fleet.tell(messages.Unload(name), lambda: self._adopt(new))
+
+    async def freeze(self, frozen: bool) -> None:
+        with self._change():
+            new = self._wanted.with_frozen(frozen)
+            await self._fleet.tell(messages.Freeze(frozen), lambda: self._adopt(new))
+
+    async def tuning(self, moves_max: int) -> Sequence[TuningState]:
+        states: list[TuningState] = await self._fleet.ask(messages.Tuning(moves_max), TuningState)
+        return states
+
+    async def feed_back(self, pipeline: str, users: NDArray[Any]) -> int:
+        told: list[int] = await self._fleet.ask(messages.FeedBack(pipeline, users.tobytes()), int)
+        return sum(told)
 
     def _adopt(self, wanted: Wanted) -> None:
         self._wanted = wanted

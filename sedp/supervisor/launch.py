@@ -39,7 +39,7 @@ class Inherited(msgspec.Struct, frozen=True):
         channel: file descriptor of its end of the channel.
         data: file descriptor of the listening socket.
         grpc: file descriptor, or `None` when gRPC is off.
-        counts, use: file descriptors of the shared memory.
+        counts, use, ram: file descriptors of the shared memory.
         is_quiet: say nothing before it serves; another one says the same.
     """
 
@@ -50,6 +50,7 @@ class Inherited(msgspec.Struct, frozen=True):
     grpc: int | None
     counts: int
     use: int
+    ram: int
     is_quiet: bool
 
 
@@ -77,12 +78,14 @@ class Inheritance:
         counts: of connections; a worker writes to its own slot.
         use: file descriptor of what tenants use, see `SharedUse`.
         slots: in both.
+        ram: file descriptor of rows that are kept for all, see `sedp.storage.shared_ram`.
     """
 
     doors: Doors
     counts: ConnectionCounts
     use: int
     slots: int
+    ram: int
 
     @classmethod
     def open(cls, settings: DaemonSettings, workers: int) -> Self:
@@ -92,9 +95,9 @@ class Inheritance:
             ConfigError: an address is in use, not ours, or not allowed.
         """
         slots = SLOTS_A_WORKER * workers
-        return cls(
-            Doors.open(settings), ConnectionCounts.create(slots), SharedUse.create(slots), slots
-        )
+        doors = Doors.open(settings)
+        ram = os.memfd_create("sedp-ram", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        return cls(doors, ConnectionCounts.create(slots), SharedUse.create(slots), slots, ram)
 
     def launch(self, number: int, slot: int, *, is_quiet: bool = False) -> Launched:
         """Start a worker.
@@ -120,6 +123,7 @@ class Inheritance:
                     grpc=grpc,
                     counts=self.counts.fd,
                     use=self.use,
+                    ram=self.ram,
                     is_quiet=is_quiet,
                 )
                 process = _run(inherited)
@@ -134,6 +138,7 @@ class Inheritance:
         self.doors.close()
         self.counts.close()
         os.close(self.use)
+        os.close(self.ram)
 
 
 def _run(inherited: Inherited) -> subprocess.Popen[bytes]:
@@ -141,12 +146,13 @@ def _run(inherited: Inherited) -> subprocess.Popen[bytes]:
     safe_path = [] if str(Path.cwd()) in sys.path else ["-P"]
     argument = msgspec.json.encode(inherited).decode()
     descriptors = (inherited.channel, inherited.data, inherited.grpc, inherited.counts)
+    memory = (inherited.use, inherited.ram)
     try:
         return subprocess.Popen(
             [sys.executable, *safe_path, "-m", "sedp.supervisor", argument],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # a terminal's Ctrl-C and hang-up are for this process alone
-            pass_fds=[fd for fd in (*descriptors, inherited.use) if fd is not None],
+            pass_fds=[fd for fd in (*descriptors, *memory) if fd is not None],
         )
     except OSError as err:
         text = f"worker {inherited.number} cannot be started: {err.strerror}"

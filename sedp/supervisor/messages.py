@@ -28,12 +28,14 @@ class Begin(Message, frozen=True):
         config: what is to be served, as the file was when the supervisor last read it.
         workers: how many share cores and memory budgets; none of them writes the store.
         unloaded: pipelines that are not to be served.
+        frozen: whether the knobs are to be left where they are.
     """
 
     path: str
     config: bytes
     workers: int
     unloaded: tuple[str, ...] = ()
+    frozen: bool = False
 
 
 class Prepare(Message, frozen=True):
@@ -64,6 +66,29 @@ class Unload(Message, frozen=True):
 
 class Index(Message, frozen=True):
     """Answered by the pipelines' states."""
+
+
+class Tuning(Message, frozen=True):
+    """Answered by what the worker does about its knobs, with so many of its last moves."""
+
+    moves_max: int
+
+
+class Freeze(Message, frozen=True):
+    """Move no knob, or move them again."""
+
+    frozen: bool
+
+
+class FeedBack(Message, frozen=True):
+    """Users have acted: answers kept for them are old. Answered by how many stages were told.
+
+    Args:
+        users: uint64 each.
+    """
+
+    pipeline: str
+    users: bytes
 
 
 class Tell(Message, frozen=True):
@@ -140,6 +165,9 @@ Question = (
     | Load
     | Unload
     | Index
+    | Tuning
+    | Freeze
+    | FeedBack
     | Tell
     | Retire
     | Stop

@@ -26,7 +26,7 @@ from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_content, read_document
 from sedp.config.settings import FileSettings
-from sedp.cores import usable_cores
+from sedp.cores import hand_on_sooner, usable_cores
 from sedp.daemon.notify import Notifier
 from sedp.errors import ConfigError, SedpError
 from sedp.supervisor.launch import Inheritance
@@ -92,6 +92,7 @@ def serve(
             supervisor = await asyncio.to_thread(_import_supervisor)
             return await supervisor.start(path, content, inheritance, first)
     else:
+        hand_on_sooner()
 
         async def start() -> Service:
             daemon = await asyncio.to_thread(_import_daemon)

@@ -13,10 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from sedp.config.loading import Config
-from sedp.config.settings import StoreSettings
 from sedp.daemon.access.audit import AuditLog
 from sedp.daemon.access.guard import Guard
 from sedp.daemon.admin.plane import AdminPlane
@@ -27,12 +24,12 @@ from sedp.daemon.http.limits import ConnectionLimits
 from sedp.daemon.http.listener import Listener
 from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.daemon.monitoring.statistics import DaemonStatistics
-from sedp.daemon.parameter_store import open_served
 from sedp.daemon.store_writer import StoreWriter
 from sedp.supervisor import messages
 from sedp.supervisor.fleet import Fleet
 from sedp.supervisor.fleet_control import FleetControl
 from sedp.supervisor.launch import Inheritance, Launched
+from sedp.supervisor.store_keeper import StoreKeeper
 from sedp.supervisor.wanted import Wanted
 
 CLOSE_S = 1.0  # for the last answers of the admin plane
@@ -50,6 +47,7 @@ class Supervisor:
 
     def __init__(self, inheritance: Inheritance) -> None:
         self._doors = inheritance.doors
+        self._ram = inheritance.ram
         self._log = FailureLog(log)
         self._guard = Guard(log=self._log)
         self._opened = AsyncExitStack()
@@ -145,19 +143,12 @@ class Supervisor:
     async def _open(self, opened: AsyncExitStack, wanted: Wanted) -> None:
         config, settings = wanted.config, wanted.config.daemon
         self._follow(wanted)
-        store, may_write = None, False
-        if config.store is not None:
-            # Whole and with all its copies, before many open it.
-            served = await asyncio.to_thread(open_served, _to_look_after(config.store), checks=True)
-            store = served.store
-            assert store is not None
-            may_write = config.store.mode == "write"
-            if may_write:
-                opened.callback(store.close)
-            else:
-                store.close()  # the workers have theirs
-        writer = StoreWriter(store, may_write)
+        keeper = StoreKeeper(config.store, self._ram, wanted.workers)
+        opened.callback(keeper.close)
+        await asyncio.to_thread(keeper.prepare)
+        writer = StoreWriter(keeper.store, keeper.may_write)
         await self._fleet.start()
+        await asyncio.to_thread(keeper.fill_ram)
         audit = AuditLog(config.path.parent / settings.audit_log if settings.audit_log else None)
         self._control = FleetControl(
             self._fleet, wanted, writer, follow=self._adopt, complete=self._complete
@@ -198,8 +189,3 @@ class Supervisor:
         daemon = wanted.config.daemon
         delay_s, drain_s = daemon.drain_delay_ns / 1e9, daemon.drain_ns / 1e9
         self._fleet.leave_s = delay_s + 2 * drain_s + MARGIN_S  # connections first, then events
-
-
-def _to_look_after(settings: StoreSettings) -> StoreSettings:
-    """For a process that writes, or only looks whether all is well, and answers nobody."""
-    return msgspec.structs.replace(settings, ram=0, access_log=False)

@@ -25,6 +25,7 @@ class Wanted:
         content: of its file.
         workers: how many serve it.
         unloaded: pipelines that are not to be served.
+        frozen: whether the knobs are to be left where they are.
     """
 
     config: Config
@@ -32,6 +33,7 @@ class Wanted:
     content: bytes
     workers: int
     unloaded: frozenset[str] = frozenset()
+    frozen: bool = False
 
     @classmethod
     def read(cls, path: Path, workers: int, content: bytes | None = None) -> Wanted:
@@ -51,7 +53,8 @@ class Wanted:
     def begin(self) -> messages.Begin:
         """What a worker is told."""
         unloaded = tuple(sorted(self.unloaded))
-        return messages.Begin(str(self.config.path), self.content, self.workers, unloaded)
+        path = str(self.config.path)
+        return messages.Begin(path, self.content, self.workers, unloaded, self.frozen)
 
     def with_loaded(self, name: str) -> Wanted:
         return replace(self, unloaded=self.unloaded - {name})
@@ -59,7 +62,10 @@ class Wanted:
     def with_unloaded(self, name: str) -> Wanted:
         return replace(self, unloaded=self.unloaded | {name})
 
+    def with_frozen(self, frozen: bool) -> Wanted:
+        return replace(self, frozen=frozen)
+
     def succeeded_by(self, other: Wanted) -> Wanted:
         """The other config, with the exceptions from this one that still make sense."""
         names = {pipeline.name for pipeline in other.config.pipelines}
-        return replace(other, unloaded=self.unloaded & names)
+        return replace(other, unloaded=self.unloaded & names, frozen=self.frozen)

@@ -23,16 +23,18 @@ from pathlib import Path
 from typing import NoReturn
 
 import msgspec
+import numpy as np
 import uvloop
 
 from sedp.config.loading import Config, load
-from sedp.cores import usable_cores
+from sedp.cores import hand_on_sooner, usable_cores
 from sedp.daemon.access.shared_use import SharedUse
 from sedp.daemon.doors import Doors
 from sedp.daemon.http.acceptor import ConnectionCounts, ConnectionShare
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.server import Change, Server
 from sedp.errors import SedpError
+from sedp.storage.shared_ram import SharedRam
 from sedp.supervisor import messages
 from sedp.supervisor.channel import Channel
 from sedp.supervisor.early_log import EarlyLog
@@ -51,6 +53,7 @@ class Worker:
         self._inherited = inherited
         self._early_log = early_log
         self._begun: messages.Begin | None = None
+        self._shared_ram: SharedRam | None = None
         self._server: Server | None = None
         self._change: Change | None = None
         self._stopping: asyncio.Task[int] | None = None
@@ -97,7 +100,14 @@ class Worker:
             case messages.Unload(name):
                 await server.unload(name)
             case messages.Index():
-                return server.index()
+                return server.repository.index()
+            case messages.Tuning(moves_max):
+                return server.tuning.state(moves_max)
+            case messages.Freeze(frozen):
+                server.tuning.freeze(frozen)
+            case messages.FeedBack(pipeline, users):
+                served = server.repository.find(pipeline)
+                return served.feed_back(np.frombuffer(users, np.uint64))
             case messages.Retire():
                 return await self._retire(server)
             case messages.Stop():
@@ -108,6 +118,7 @@ class Worker:
 
     async def _begin(self, begin: messages.Begin) -> None:
         self._begun = begin
+        self._shared_ram = SharedRam.follow(self._inherited.ram, begin.workers)
         config = await asyncio.to_thread(self._load, begin.config)
         threading.Thread(
             target=_end_with_supervisor,
@@ -120,10 +131,12 @@ class Worker:
             self._doors(),
             share=ConnectionShare(counts, slot),
             shared=SharedUse(self._inherited.use, slot),
+            shared_ram=self._shared_ram,
             gathered=self._gather,
         )
         for name in begin.unloaded:
             await server.unload(name)
+        server.tuning.freeze(begin.frozen)
         self._server = server
         gc.enable()
         gc.freeze()  # what is loaded stays; full collections need not walk it again and again
@@ -148,10 +161,14 @@ class Worker:
         if store is not None:
             # One of them records: each would begin the file anew, and all see a like sample.
             records = store.access_log and self._inherited.number == 0
-            store = msgspec.structs.replace(
-                store, ram=store.ram // workers, mode="follow", access_log=records
-            )
-        return replace(config, daemon=daemon, store=store)
+            ram = store.ram if self._shared_ram is not None else store.ram // workers
+            store = msgspec.structs.replace(store, ram=ram, mode="follow", access_log=records)
+        # One of them keeps what it learned: each would overwrite what the others wrote.
+        management = {
+            name: managed.with_plan_written(self._inherited.number == 0)
+            for name, managed in config.management.items()
+        }
+        return replace(config, daemon=daemon, store=store, management=management)
 
     async def _prepare(self, server: Server, content: bytes) -> list[str]:
         if self._change is not None:
@@ -205,6 +222,7 @@ def main() -> None:
     inherited = msgspec.json.decode(sys.argv[1], type=Inherited)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # for the supervisor, who tells its workers
+    hand_on_sooner()
     faulthandler.enable()  # SIGABRT from the supervisor's watchdog shows where the loop hangs
     early_log = EarlyLog(inherited.number, is_held=inherited.is_quiet)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

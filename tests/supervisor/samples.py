@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import random
 
-from sedp.daemon.monitoring.statistics import DaemonStatistics, ListenerStatistics, WorkerState
+from sedp.daemon.monitoring.statistics import (
+    DaemonStatistics,
+    ListenerStatistics,
+    LoadStatistics,
+    OwnCounts,
+    WorkerState,
+)
 from sedp.engine.events import Outcome
+from sedp.engine.graph import StagePlan
 from sedp.engine.histogram import Histogram, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageStatistics
+from sedp.manager.moves import Move
 from sedp.storage.miss_policy import MissStatistics
 from sedp.storage.placement import MoveStatistics
 from sedp.storage.statistics import StoreStatistics, TableStatistics
@@ -27,7 +35,15 @@ def worker_statistics(seed: int, pipelines: tuple[str, ...] = ("a", "b")) -> Dae
         uptime_ns=count(),
         engine=EngineStatistics(
             tuple(
-                PipelineStatistics(name, count(), {o: count() for o in Outcome}, _histogram(dice))
+                PipelineStatistics(
+                    name,
+                    count(),
+                    {o: count() for o in Outcome},
+                    _histogram(dice),
+                    in_flight_max=count(),
+                    degraded={"s": count()},
+                    pressure=count(),
+                )
                 for name in pipelines
             ),
             tuple(_stage(name, dice) for name in pipelines),
@@ -36,6 +52,15 @@ def worker_statistics(seed: int, pipelines: tuple[str, ...] = ("a", "b")) -> Dae
         listeners={"data": ListenerStatistics(count(), count(), {200: count(), 499: count()})},
         log_lines_left_out=count(),
         workers=(WorkerState(count(), "ready", 1.5, 0, 10, number=seed),),
+        load=LoadStatistics(
+            frozen=1,
+            moves={name: count() for name in pipelines},
+            recent=tuple(_move(name, count()) for name in pipelines),
+            shed={name: {1: count(), 3: count()} for name in pipelines},
+            own=tuple(
+                OwnCounts(name, "s", {"hits": count()}, {"bytes": count()}) for name in pipelines
+            ),
+        ),
     )
 
 
@@ -48,7 +73,20 @@ def _histogram(dice: random.Random) -> HistogramSnapshot:
 
 def _stage(pipeline: str, dice: random.Random) -> StageStatistics:
     counts = [dice.randint(1, 1000) for _ in range(7)]
-    return StageStatistics("s", pipeline, *counts, *(_histogram(dice) for _ in range(3)))
+    more = [dice.randint(1, 1000) for _ in range(8)]
+    return StageStatistics(
+        "s",
+        pipeline,
+        *counts,
+        *(_histogram(dice) for _ in range(3)),
+        StagePlan(*more[:4]),
+        *more[4:],
+        dice.choice(["", "closed", "probing", "open"]),
+    )
+
+
+def _move(pipeline: str, at_ns: int) -> Move:
+    return Move(at_ns, at_ns, pipeline, "s", "concurrency", 1, 2, saw={}, reason="")
 
 
 def _store(dice: random.Random) -> StoreStatistics:

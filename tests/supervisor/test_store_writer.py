@@ -70,3 +70,13 @@ def test_workers_that_follow_write_nothing_and_copies_are_made_once(
         code, errors = tree.stop()
     assert code == 0
     assert errors.count("making LMDB's copies") == (copies == "lost")
+
+
+def test_workers_share_one_copy_of_the_rows_that_fit_into_ram(tmp_path: Path) -> None:
+    with served(config_with_store(tmp_path, "follow")) as tree:
+        wait_for(lambda: tree.status()["store"]["tables"][0]["resident"])
+        assert looked_up(tree) == {2.0}
+        store = tree.status()["store"]
+        assert 0 < store["ram_bytes"] < 2 * 640 < store["ram_bytes_max"] == 1 << 20
+        for worker in tree.pids():
+            assert "sedp-ram" in Path(f"/proc/{worker}/maps").read_text()

@@ -83,6 +83,11 @@ class Look(Double):  # the first number of a row, by the key in `x`
         return {"y": rows[:, 0]}
 
 
+class Keeper(Double):
+    def feedback(self, users, now_ns):
+        (self.folder / f"heard-{os.getpid()}").write_text(str(users.tolist()))
+
+
 class Broken(Double):
     def open(self, resources):
         raise OSError("no model")

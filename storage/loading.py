@@ -1,0 +1,48 @@
+"""Brings all rows of a table version into RAM, from the tiers below."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from sedp.storage.catalogue import Entry
+from sedp.storage.lmdb_tier import LmdbTier
+from sedp.storage.ram_tier import RamTier
+from sedp.storage.rocksdb_tier import RocksdbTier
+
+_log = logging.getLogger(__name__)
+
+
+def load_rows(
+    ram: RamTier,
+    tiers: Sequence[LmdbTier | RocksdbTier],
+    entry: Entry,
+    is_as_imported: Callable[[], bool],
+) -> bool:
+    """Load them; whether they are all there, and RAM is resident.
+
+    Args:
+        ram: whole, and empty or nearly so.
+        tiers: to read, until one had all rows; the last is the truth.
+        is_as_imported: no online update was ever made, so that the rows are those of the entry.
+    """
+    scanned = corrupt = 0
+    for tier in tiers:
+        since, scanned, corrupt = ram.moment(), 0, 0
+        for part in tier.scan():
+            ram.put_many(part.keys, part.rows, since)
+            scanned += len(part.keys)
+            corrupt += part.corrupt
+        if is_as_imported() and ram.settle(entry.rows):
+            return True
+    if scanned >= entry.rows and not corrupt and ram.settle(scanned):
+        return True
+    _log.warning(
+        "table %r version %d: RAM got %d of its %d rows, so look-ups go on to disk; import it "
+        "again: some are damaged (see `sedp store verify`), or updates have added too many",
+        entry.spec.name,
+        entry.spec.version,
+        ram.statistics().rows,
+        max(scanned, entry.rows),
+    )
+    return False

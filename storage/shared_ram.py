@@ -1,0 +1,198 @@
+"""RAM that processes share: one fills it with rows, any number read them in place.
+
+    directory   up to which update its owner has brought all regions, and a slot a region:
+                its serial, whose rows they are, and where
+    regions     lines and rows of one table version each, as `ram_line` has them
+
+The memory is a file without a name, which lives as long as a process has it open, and which only
+grows. Its owner gives a region a serial once all rows are in it, and takes that away before the
+rows cease to be all; its pages are given back then, and its part of the file is never used again.
+So a reader needs no lock and holds nothing up: what it copied counts if the serial is the same
+afterwards. Readers cannot write here; one that is killed leaves nothing behind. When the owner is
+killed, rows that it was at stay marked as being written, and the epoch stays where it was: by that
+readers know that the memory is old.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from sedp.storage.budget import NOTHING, Share
+from sedp.storage.mapping import (
+    HUGE_BYTES,
+    Bytes,
+    bring_in,
+    give_back,
+    let_go,
+    make_huge,
+    map_file,
+)
+from sedp.storage.ram_line import LINE_BYTES, WAYS, Lines, Words, seen_word, show_word
+from sedp.storage.ram_state import bytes_per_set
+from sedp.storage.tier import Rows
+
+SLOTS_MAX = 1023  # tables in shared RAM; of more, the others are read in LMDB
+_SLOT_WORDS = 8
+_DIRECTORY_BYTES = (1 + SLOTS_MAX) * _SLOT_WORDS * 8
+_EPOCH = 0  # a word; slots begin after as many words as one has
+_SERIAL, _SEED, _OFFSET, _SETS, _ROW_BYTES, _REACH = range(6)  # words of a slot
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Lines and rows of one table version.
+
+    Args:
+        lines: uint64[sets, 8].
+        rows: uint8[7 * sets, row_bytes].
+        reach: sets a key may be in.
+        memory: uint8, what both are in.
+        words: of the directory.
+        slot: where in it the region's slot begins.
+        serial: other than that of all regions before.
+    """
+
+    lines: Lines
+    rows: Rows
+    reach: int
+    memory: Bytes
+    words: Words
+    slot: int
+    serial: int
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether all that was copied so far is rows of this region, and it lacks none."""
+        return bool(seen_word(self.words, self.slot + _SERIAL) == self.serial)
+
+    def show(self) -> None:
+        """Let readers see it: all rows are there. For its owner, as what follows."""
+        make_huge(self.memory)
+        show_word(self.words, self.slot + _SERIAL, np.uint64(self.serial))
+        let_go(self.memory.ctypes.data, self.memory.nbytes)
+
+    def hide(self) -> None:
+        """Let readers see it no more: it may lack rows from now on."""
+        show_word(self.words, self.slot + _SERIAL, np.uint64(0))
+
+    def drop(self) -> None:
+        """Hide it for good, and give back its memory."""
+        self.hide()
+        self.words[self.slot + _SETS] = 0
+        give_back(self.memory)
+
+
+class SharedRam:
+    """One process's end of it; make it with `own` or `follow`.
+
+    Args:
+        readers: how many divide the RAM of tables that are not here.
+        words: the directory, uint64.
+    """
+
+    def __init__(self, fd: int, readers: int, words: Words) -> None:
+        self._fd = fd
+        self._words = words
+        self._serial = 0
+        self.readers = readers
+        self.is_owner: bool = words.flags.writeable
+
+    @classmethod
+    def own(cls, fd: int, readers: int) -> Self:
+        """The end of the process that fills it; to be made before the others.
+
+        Args:
+            fd: of an empty file, of `os.memfd_create` with sealing allowed; stays open.
+        """
+        os.ftruncate(fd, HUGE_BYTES)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        memory = mmap.mmap(fd, _DIRECTORY_BYTES)
+        return cls(fd, readers, np.frombuffer(memory, dtype=np.uint64))
+
+    @classmethod
+    def follow(cls, fd: int, readers: int) -> Self | None:
+        """The end of a process that reads; None if nobody owns the memory."""
+        if os.fstat(fd).st_size < _DIRECTORY_BYTES:
+            return None
+        memory = mmap.mmap(fd, _DIRECTORY_BYTES, prot=mmap.PROT_READ)
+        return cls(fd, readers, np.frombuffer(memory, dtype=np.uint64))
+
+    @property
+    def epoch(self) -> int:
+        """Up to which update all regions that are shown have every row."""
+        return int(seen_word(self._words, _EPOCH))
+
+    def tell_epoch(self, epoch: int) -> None:
+        """They have every row up to here."""
+        show_word(self._words, _EPOCH, np.uint64(epoch))
+
+    def share_of(self, share: Share) -> Share:
+        """What this process keeps of a table's share of all RAM: whole tables are kept here."""
+        if share.is_whole:
+            return share
+        if self.is_owner:
+            return NOTHING  # it answers no look-ups
+        return Share(share.row_sets // self.readers, share.absent_sets // self.readers)
+
+    def make(self, seed: int, sets: int, row_bytes: int, reach: int) -> Region | None:
+        """A region of zeros, not shown yet; None if there are too many.
+
+        Args:
+            seed: of the version's entry in the catalogue.
+            sets: > 0.
+
+        Raises:
+            StoreError: it cannot be mapped.
+        """
+        free = np.flatnonzero(self._words[_SETS + _SLOT_WORDS :: _SLOT_WORDS] == 0)
+        if not len(free):
+            return None
+        slot = (int(free[0]) + 1) * _SLOT_WORDS
+        offset = os.fstat(self._fd).st_size
+        pages = -(-sets * bytes_per_set(row_bytes, is_whole=True) // HUGE_BYTES)
+        os.ftruncate(self._fd, offset + pages * HUGE_BYTES)
+        self._serial += 1
+        self._words[slot + _SEED : slot + _REACH + 1] = np.array(
+            [seed, offset, sets, row_bytes, reach], dtype=np.uint64
+        )
+        return self._map(slot, self._serial)
+
+    def find(self, seed: int) -> Region | None:
+        """The region of a version; None if none is shown.
+
+        Raises:
+            StoreError: it cannot be mapped.
+        """
+        slots = self._words[_SLOT_WORDS:].reshape(-1, _SLOT_WORDS)
+        for at in np.flatnonzero((slots[:, _SEED] == seed) & (slots[:, _SERIAL] != 0)):
+            slot = (int(at) + 1) * _SLOT_WORDS
+            serial = int(seen_word(self._words, slot + _SERIAL))
+            if serial:
+                region = self._map(slot, serial)
+                if region is not None and region.is_shown:
+                    bring_in(region.memory)
+                    return region
+        return None
+
+    def _map(self, slot: int, serial: int) -> Region | None:
+        offset, sets, row_bytes, reach = map(int, self._words[slot + _OFFSET :][:4])
+        if sets == 0:
+            return None
+        size = sets * bytes_per_set(row_bytes, is_whole=True)
+        memory = map_file(self._fd, offset, size, is_writable=self.is_owner)
+        lines, rows = memory[: sets * LINE_BYTES], memory[sets * LINE_BYTES :]
+        return Region(
+            lines.view(np.uint64).reshape(sets, -1),
+            rows.reshape(sets * WAYS, row_bytes),
+            reach,
+            memory,
+            self._words,
+            slot,
+            serial,
+        )
