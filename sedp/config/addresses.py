@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from sedp.config.units import TextForm
+from sedp.units import TextForm
 
 UNIX = "unix:"
 PATH_BYTES_MAX = 107  # Linux: sun_path has 108, with a zero at the end

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from sedp.config.addresses import ADDRESS, Address
-from sedp.config.pipeline_settings import Name, Section
-from sedp.config.security_settings import AuthSettings, FilePath, TenantSettings, TlsSettings
-from sedp.config.units import (
+from sedp.config.section import FilePath, Name, Section
+from sedp.config.security_settings import AuthSettings, TenantSettings, TlsSettings
+from sedp.units import (
     GIB,
     HOUR,
     KIB,

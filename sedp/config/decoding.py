@@ -17,9 +17,9 @@ from msgspec.structs import FieldInfo
 
 from sedp.config.document import Faults
 from sedp.config.expectations import describe_key, describe_misfit, expect, show
-from sedp.config.hints import is_section, metas, settle_optional, strip, text_form
+from sedp.config.hints import fields_of, is_section, metas, settle_optional, strip, text_form
 from sedp.config.places import Place
-from sedp.pipeline import nearest
+from sedp.pipeline_checks import nearest
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -50,7 +50,7 @@ class _Decoder:
         return self._scalar(value, hint, place)
 
     def _section(self, value: Any, section: type[msgspec.Struct], place: Place) -> Any:
-        fields = {info.encode_name: info for info in msgspec.structs.fields(section)}
+        fields = fields_of(section)
         if not isinstance(value, dict):
             mend = f"write a mapping with keys of: {', '.join(fields)}" if fields else "remove it"
             return self._faults.add(place, f"{show(value)} does not fit; {mend}")

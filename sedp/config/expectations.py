@@ -13,8 +13,8 @@ from msgspec import inspect
 from msgspec.structs import FieldInfo
 
 from sedp.config.hints import metas
-from sedp.config.units import FORM_KEY, TextForm
-from sedp.pipeline import nearest
+from sedp.pipeline_checks import nearest
+from sedp.units import FORM_KEY, TextForm
 
 SHOWN_CHARS_MAX = 60
 _FIXED: dict[type[inspect.Type], str] = {

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from sedp.columns import ColumnSpec, Level
 from sedp.config.loading import Config
-from sedp.pipeline import REQUEST, BoundStage, Pipeline
+from sedp.config.management import Management
+from sedp.pipeline import ENGINE, REQUEST, BoundStage, Pipeline
 
-REQUEST_NAME = "request"
+OTHER_SOURCES = {REQUEST: "request", ENGINE: "engine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,24 @@ class Flow:
     name: str
     type: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CareExplanation:
+    """What is done when a stage is slow, fails, or can be done without; zeros do nothing.
+
+    Args:
+        fallback: value of each column where the stage did not run; `None` when there is none.
+        skip_above: pressure, 1 being the target.
+        breaker_share: of the last runs.
+    """
+
+    timeout_ns: int
+    fallback: Mapping[str, float] | None
+    skip_above: float
+    hedge_ns: int
+    breaker_share: float
+    breaker_pause_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +59,7 @@ class StageExplanation:
     batch_rows_max: int
     batch_wait_ns: int
     queue_rows_max: int
+    care: CareExplanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +67,8 @@ class PipelineExplanation:
     """A pipeline; `stages` in an order in which they can run.
 
     Args:
+        target_ns: for the latency of 99 of 100 answers; 0 when there is none.
+        tuned: whether the knobs of its stages are moved.
         event_bytes_max: all columns of one event of `rows_max` rows together; of BYTES columns
             only the references count, their texts are limited by the daemon's body_bytes_max.
         in_flight_bytes_max: the same for `in_flight_max` events.
@@ -56,6 +78,10 @@ class PipelineExplanation:
     deadline_ns: int
     rows_max: int
     in_flight_max: int
+    target_ns: int
+    admission: str
+    levels: int
+    tuned: bool
     event_bytes_max: int
     in_flight_bytes_max: int
     inputs: tuple[Flow, ...]
@@ -81,11 +107,11 @@ def explain(config: Config) -> Explanation:
         str(config.daemon.listen),
         str(config.daemon.admin),
         config.store.path if config.store else None,
-        tuple(_explain_pipeline(pipeline) for pipeline in config.pipelines),
+        tuple(_explain_pipeline(p, config.management[p.name]) for p in config.pipelines),
     )
 
 
-def _explain_pipeline(pipeline: Pipeline) -> PipelineExplanation:
+def _explain_pipeline(pipeline: Pipeline, management: Management) -> PipelineExplanation:
     inputs = {name: tensor.column for name, tensor in pipeline.inputs.items()}
     provided = [spec for stage in pipeline.stages for spec in stage.provides.values()]
     event_bytes = _count_bytes([*inputs.values(), *provided], pipeline.rows_max)
@@ -94,6 +120,10 @@ def _explain_pipeline(pipeline: Pipeline) -> PipelineExplanation:
         pipeline.deadline_ns,
         pipeline.rows_max,
         pipeline.in_flight_max,
+        pipeline.target_ns,
+        management.admission,
+        pipeline.levels,
+        management.tuning is not None,
         event_bytes,
         event_bytes * pipeline.in_flight_max,
         _flows(inputs, dict.fromkeys(inputs, REQUEST), pipeline),
@@ -120,6 +150,19 @@ def _explain_stage(stage: BoundStage, pipeline: Pipeline) -> StageExplanation:
         stage.use.plan.batch_rows_max,
         stage.use.plan.batch_wait_ns,
         stage.use.plan.queue_rows_max,
+        _explain_care(stage),
+    )
+
+
+def _explain_care(stage: BoundStage) -> CareExplanation:
+    care, given = stage.use.care, stage.use.fallback
+    return CareExplanation(
+        care.timeout_ns,
+        {column: given.get(column, 0) for column in stage.provides} if care.has_fallback else None,
+        care.skip_above / 1000,
+        care.hedge_ns,
+        care.breaker_share / 1000,
+        care.breaker_pause_ns,
     )
 
 
@@ -127,7 +170,7 @@ def _flows(
     columns: Mapping[str, ColumnSpec], sources: Mapping[str, int], pipeline: Pipeline
 ) -> tuple[Flow, ...]:
     def name_source(position: int) -> str:
-        return REQUEST_NAME if position == REQUEST else pipeline.stages[position].name
+        return OTHER_SOURCES.get(position) or pipeline.stages[position].name
 
     return tuple(
         Flow(name, str(spec), name_source(sources[name])) for name, spec in columns.items()

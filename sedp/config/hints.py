@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import types
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import FieldInfo
 
-from sedp.config.units import FORM_KEY, TextForm
+from sedp.units import FORM_KEY, TextForm
+
+SECTIONS_MAX = 256
 
 
 def strip(hint: Any) -> Any:
@@ -34,6 +39,12 @@ def settle_optional(value: Any, hint: Any) -> Any:
         return hint
     others = [member for member in get_args(strip(hint)) if member is not type(None)]
     return others[0] if len(others) == 1 else hint
+
+
+@functools.lru_cache(SECTIONS_MAX)
+def fields_of(section: type[msgspec.Struct]) -> Mapping[str, FieldInfo]:
+    """The fields of a section by key; msgspec evaluates all annotations anew each time."""
+    return {field.encode_name: field for field in msgspec.structs.fields(section)}
 
 
 def is_section(base: Any) -> TypeGuard[type[msgspec.Struct]]:

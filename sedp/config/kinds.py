@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from sedp.errors import ConfigError
-from sedp.pipeline import nearest
+from sedp.pipeline_checks import nearest
 from sedp.stage import Stage
 
 GROUP = "sedp.stages"

@@ -7,7 +7,7 @@ kinds, their params, and settings that fit alone but not with each other; column
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
 from sedp.config.exposure import find_exposures
 from sedp.config.kinds import StageKinds, build_stage
+from sedp.config.management import Management, manage, stage_care, stage_plan
+from sedp.config.misfits import Misfit, find_fallback_misfits, find_misfits, find_shared_plans
 from sedp.config.pipeline_settings import PipelineSettings, StageSettings
 from sedp.config.places import Place
 from sedp.config.settings import FileSettings, MissSettings, StoreSettings
 from sedp.config.spelling import spell
-from sedp.config.units import format_duration
-from sedp.engine.graph import StagePlan
-from sedp.pipeline import Pipeline, PipelineError, StageUse, compile_pipeline
+from sedp.pipeline import Pipeline, StageUse, compile_pipeline
+from sedp.pipeline_checks import PipelineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Config:
         path: the file, absolute; relative paths in it start at `path.parent`.
         store: its `path` is absolute already.
         settings: every key of the file with its value, to be compared with another config's.
+        management: how the load of each pipeline is managed, by its name.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Config:
     store: StoreSettings | None
     pipelines: tuple[Pipeline, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
+    management: Mapping[str, Management] = field(default_factory=dict)
 
 
 def load(path: Path, environment: Mapping[str, str], content: bytes | None = None) -> Config:
@@ -66,6 +69,8 @@ def load(path: Path, environment: Mapping[str, str], content: bytes | None = Non
         _build_pipeline(name, pipeline, kinds, faults)
         for name, pipeline in settings.pipelines.items()
     ]
+    for place, message in find_shared_plans(settings.pipelines):
+        faults.add(("pipelines", *place), message)
     faults.raise_found()
     return Config(
         path.absolute(),
@@ -73,6 +78,7 @@ def load(path: Path, environment: Mapping[str, str], content: bytes | None = Non
         _resolve_store(settings.store, folder),
         tuple(pipeline for pipeline in pipelines if pipeline is not None),
         spell(settings),
+        {name: manage(pipeline, folder) for name, pipeline in settings.pipelines.items()},
     )
 
 
@@ -100,16 +106,16 @@ def _build_pipeline(
 ) -> Pipeline | None:
     at: Place = ("pipelines", name)
     before = len(faults.found)
+    _add(find_misfits(settings), at, faults)
     uses: dict[str, StageUse] = {}
     for stage_name, stage in settings.stages.items():
-        stage_at: Place = (*at, "stages", stage_name)
-        _check_plan(stage, settings, stage_at, faults)
-        if (use := _use_stage(stage, kinds, stage_at, faults)) is not None:
+        use = _use_stage(stage, kinds, (*at, "stages", stage_name), faults)
+        if use is not None:
             uses[stage_name] = use
     if len(faults.found) > before:
         return None
     try:
-        return compile_pipeline(
+        pipeline = compile_pipeline(
             name,
             settings.inputs,
             settings.outputs,
@@ -117,10 +123,20 @@ def _build_pipeline(
             rows_max=settings.rows_max,
             in_flight_max=settings.in_flight_max,
             deadline_ns=settings.deadline_ns,
+            target_ns=settings.slo.p99_ns if settings.slo else 0,
+            levels=settings.priorities.levels,
+            level_default=settings.priorities.default,
         )
     except PipelineError as err:
         faults.add((*at, *err.at), str(err))
         return None
+    _add(find_fallback_misfits(pipeline), at, faults)
+    return pipeline
+
+
+def _add(misfits: Iterable[Misfit], at: Place, faults: Faults) -> None:
+    for place, message in misfits:
+        faults.add((*at, *place), message)
 
 
 def _use_stage(
@@ -139,30 +155,11 @@ def _use_stage(
     except ValueError as err:
         faults.add((*at, "params"), str(err))
         return None
-    batch = settings.batch
-    plan = StagePlan(settings.concurrency, batch.rows_max, batch.wait_ns, settings.queue_rows_max)
-    return StageUse(stage, plan, settings.executor, settings.after)
-
-
-def _check_plan(
-    stage: StageSettings, pipeline: PipelineSettings, at: Place, faults: Faults
-) -> None:
-    """Refuse knobs that each fit their own limits but not one another."""
-    if stage.queue_rows_max < pipeline.rows_max:
-        faults.add(
-            (*at, "queue_rows_max"),
-            f"{stage.queue_rows_max} rows cannot hold one request of the pipeline's rows_max "
-            f"{pipeline.rows_max}; raise it to at least that, or lower rows_max",
-        )
-    if stage.batch.rows_max > stage.queue_rows_max:
-        faults.add(
-            (*at, "batch", "rows_max"),
-            f"{stage.batch.rows_max} rows never wait in a queue of {stage.queue_rows_max}; lower "
-            "it, or raise queue_rows_max",
-        )
-    if stage.batch.wait_ns >= pipeline.deadline_ns:
-        faults.add(
-            (*at, "batch", "wait"),
-            f"{format_duration(stage.batch.wait_ns)} uses up the pipeline's deadline of "
-            f"{format_duration(pipeline.deadline_ns)}; lower it",
-        )
+    return StageUse(
+        stage,
+        stage_plan(settings),
+        settings.executor,
+        settings.after,
+        stage_care(settings),
+        settings.fallback or {},
+    )

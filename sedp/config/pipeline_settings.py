@@ -11,27 +11,20 @@ import msgspec
 from msgspec import Meta
 
 from sedp.columns import TensorSpec
-from sedp.config.units import HOUR, MILLISECOND, SECOND, TextForm, duration
-
-ROWS_MAX = 1 << 20
-NAME_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
-COLUMN_PATTERN = "^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$"
-
-Name = Annotated[
-    str,
-    Meta(
-        pattern=NAME_PATTERN,
-        extra={"expected": "a name of a-z, 0-9, _ and -, at most 64 characters"},
-    ),
-]
-ColumnName = Annotated[
-    str,
-    Meta(
-        pattern=COLUMN_PATTERN,
-        extra={"expected": "a name of letters, digits and _ . : / -, starting with a letter or _"},
-    ),
-]
-
+from sedp.config.manager_settings import (
+    BATCH_WAIT_NS_MAX,
+    CONCURRENCY_MAX,
+    QUEUE_ROWS_MAX,
+    ROWS_MAX,
+    AdmissionName,
+    BoundsSettings,
+    BreakerSettings,
+    PrioritySettings,
+    SloSettings,
+    TuningSettings,
+)
+from sedp.config.section import ColumnName, Name, Section
+from sedp.units import HOUR, MILLISECOND, SECOND, TextForm, duration
 
 TENSOR = TextForm(
     "tensor",
@@ -42,10 +35,6 @@ TENSOR = TextForm(
     TensorSpec,
 )
 Tensor = Annotated[TensorSpec, TENSOR.meta("Datatype and shape; n stands for the candidates.")]
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of the sections below."""
 
 
 class BatchSettings(Section, frozen=True, kw_only=True):
@@ -63,7 +52,7 @@ class BatchSettings(Section, frozen=True, kw_only=True):
         int,
         duration(
             0,
-            10 * SECOND,
+            BATCH_WAIT_NS_MAX,
             "How long the oldest event may wait for company; 0ms never waits. Raise it only when "
             "a stage is much faster per row in large batches.",
         ),
@@ -83,7 +72,9 @@ class StageSettings(Section, frozen=True, kw_only=True):
             "looked for in this file's folder.",
         ),
     ]
-    params: Annotated[dict[str, Any], Meta(description="Settings of the kind itself.")] = {}
+    params: Annotated[dict[str, Any], Meta(description="Settings of the kind itself.")] = (
+        msgspec.field(default_factory=dict)
+    )
     after: Annotated[
         tuple[Name, ...],
         Meta(
@@ -91,8 +82,45 @@ class StageSettings(Section, frozen=True, kw_only=True):
             description="Stages to wait for although no column comes from them.",
         ),
     ] = ()
+    timeout_ns: Annotated[
+        int,
+        duration(
+            0,
+            HOUR,
+            "How long a run may take before its events go on with the fallback, or end; 0s waits "
+            "for ever.",
+        ),
+    ] = msgspec.field(default=0, name="timeout")
+    fallback: Annotated[
+        Annotated[dict[ColumnName, bool | int | float], Meta(max_length=256)] | None,
+        Meta(
+            description="Values of the stage's columns where it timed out, is skipped or left "
+            "alone; columns that are not named are 0. Such answers are marked degraded.",
+        ),
+    ] = None
+    skip_above: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10,
+            description="Pressure (predicted latency by target) from which the stage is skipped; "
+            "0 never skips. Needs a fallback.",
+        ),
+    ] = 0.0
+    breaker: Annotated[
+        BreakerSettings | None,
+        Meta(description="Leave the stage alone for a while when most of its runs fail."),
+    ] = None
 
     # Performance
+    hedge_ns: Annotated[
+        int,
+        duration(
+            0,
+            HOUR,
+            "How long a run may take before the same is started a second time; 0s never.",
+        ),
+    ] = msgspec.field(default=0, name="hedge")
     executor: Annotated[
         Literal["auto", "inline", "thread"],
         Meta(
@@ -100,7 +128,9 @@ class StageSettings(Section, frozen=True, kw_only=True):
             "service times favour."
         ),
     ] = "auto"
-    concurrency: Annotated[int, Meta(ge=1, le=256, description="Runs at the same time.")] = 1
+    concurrency: Annotated[
+        int, Meta(ge=1, le=CONCURRENCY_MAX, description="Runs at the same time.")
+    ] = 1
     batch: Annotated[BatchSettings, Meta(description="How rows are joined for one run.")] = (
         msgspec.field(default_factory=BatchSettings)
     )
@@ -108,11 +138,15 @@ class StageSettings(Section, frozen=True, kw_only=True):
         int,
         Meta(
             ge=1,
-            le=16 * ROWS_MAX,
+            le=QUEUE_ROWS_MAX,
             description="Rows that may wait. Full means that stages before it pause, and that at "
             "the first stages newcomers are refused.",
         ),
     ] = 16_384
+    bounds: Annotated[
+        BoundsSettings | None,
+        Meta(description="How far tuning may move the knobs; null takes wide ones."),
+    ] = None
 
 
 class PipelineSettings(Section, frozen=True, kw_only=True):
@@ -134,6 +168,27 @@ class PipelineSettings(Section, frozen=True, kw_only=True):
     rows_max: Annotated[
         int, Meta(ge=1, le=ROWS_MAX, description="Most candidates one request may bring.")
     ] = 4096
+    slo: Annotated[
+        SloSettings | None,
+        Meta(description="The latency target, for admission, tuning and what is skipped."),
+    ] = None
+    admission: Annotated[
+        AdmissionName | None,
+        Meta(
+            description="Who decides at the door; null is predicted_wait with an slo, and "
+            "counters without."
+        ),
+    ] = None
+    priorities: Annotated[
+        PrioritySettings, Meta(description="Who is refused first when not all can be answered.")
+    ] = msgspec.field(default_factory=PrioritySettings)
+    user: Annotated[
+        ColumnName | None,
+        Meta(
+            description="Input that says whose request it is: within a level the same users are "
+            "refused for an hour, not every request by chance."
+        ),
+    ] = None
     stages: Annotated[
         dict[Name, StageSettings],
         Meta(
@@ -152,3 +207,7 @@ class PipelineSettings(Section, frozen=True, kw_only=True):
             description="Most events inside at once; more are refused at the door.",
         ),
     ] = 1024
+    tuning: Annotated[
+        TuningSettings | None,
+        Meta(description="Move the stages' knobs while serving; null leaves them. Needs an slo."),
+    ] = None

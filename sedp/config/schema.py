@@ -18,9 +18,9 @@ from sedp.config.addresses import ADDRESS
 from sedp.config.kinds import CLASS_PATTERN, import_stage, installed_kinds
 from sedp.config.pipeline_settings import TENSOR, StageSettings
 from sedp.config.settings import FileSettings
-from sedp.config.units import BYTES, DURATION, FORM_KEY, TextForm
 from sedp.errors import ConfigError
 from sedp.stage import Stage
+from sedp.units import BYTES, DURATION, FORM_KEY, TextForm
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 VARIABLE_PATTERN = r"\$\{"

@@ -9,10 +9,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from sedp.config.pipeline_settings import Section
-from sedp.config.units import KIB, TIB, byte_count
-
-FilePath = Annotated[str, Meta(min_length=1, max_length=4096)]
+from sedp.config.section import FilePath, Section
+from sedp.units import KIB, TIB, byte_count
 
 
 class TlsSettings(Section, frozen=True, kw_only=True):

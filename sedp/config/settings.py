@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Meta
 
 from sedp.config.daemon_settings import DaemonSettings
-from sedp.config.pipeline_settings import Name, PipelineSettings, Section
-from sedp.config.units import MIB, TIB, byte_count
+from sedp.config.pipeline_settings import PipelineSettings
+from sedp.config.section import Name, Section
+from sedp.units import MIB, TIB, byte_count
 
 
 class MissSettings(Section, frozen=True, kw_only=True):
@@ -81,7 +82,12 @@ class StoreSettings(Section, frozen=True, kw_only=True):
     # Performance
     ram: Annotated[
         int,
-        byte_count(0, TIB, "Bytes for the hottest rows. Raise it when the RAM hit ratio is low."),
+        byte_count(
+            0,
+            TIB,
+            "Bytes for the hottest rows, of all workers together. Raise it when the RAM hit ratio "
+            "is low.",
+        ),
     ] = 64 * MIB
     lmdb: Annotated[
         int,

@@ -11,9 +11,8 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 import msgspec.json
-import msgspec.structs
 
-from sedp.config.hints import is_section, settle_optional, strip, text_form
+from sedp.config.hints import fields_of, is_section, settle_optional, strip, text_form
 
 
 def spell(settings: msgspec.Struct) -> dict[str, str]:
@@ -22,9 +21,9 @@ def spell(settings: msgspec.Struct) -> dict[str, str]:
 
 
 def _section(section: msgspec.Struct, place: tuple[str, ...]) -> Iterator[tuple[Any, str]]:
-    for field in msgspec.structs.fields(section):
+    for key, field in fields_of(type(section)).items():
         value = getattr(section, field.name)
-        yield from _value(value, field.type, (*place, field.encode_name))
+        yield from _value(value, field.type, (*place, key))
 
 
 def _value(value: Any, hint: Any, place: tuple[str, ...]) -> Iterator[tuple[Any, str]]:

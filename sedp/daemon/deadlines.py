@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from multidict import istr
+
 from sedp.errors import RequestError
 
-TIMEOUT_HEADER = "X-Request-Timeout-Seconds"
+TIMEOUT_HEADER = istr("X-Request-Timeout-Seconds")  # found faster than plain text
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
 
 

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sedp.answer import Unanswered
 from sedp.engine.events import Outcome
-from sedp.live import Unanswered
 
 CALLER_GONE = 499  # for logs and counters only: there is nobody left to read it
 RETRY_AFTER_S_MAX = 3
@@ -43,6 +43,20 @@ _UNANSWERED: Mapping[Outcome, tuple[int, str]] = {
     Outcome.CANCELLED: (CALLER_GONE, "the request was cancelled"),
     Outcome.FAILED: (500, "the pipeline failed on this request; its log has the reason"),
     Outcome.DRAINING: (503, "the server is stopping; send the request to another one"),
+    Outcome.SHED: (
+        503,
+        "the pipeline is overloaded and could not have answered in time; try again after the "
+        "seconds in Retry-After",
+    ),
+    Outcome.UNAVAILABLE: (
+        503,
+        "a part of the pipeline fails and is left alone for a while; try again after the seconds "
+        "in Retry-After",
+    ),
+    Outcome.QUARANTINED: (
+        422,  # what callers and proxies do not repeat
+        "this very request has failed too often and is not tried again; do not repeat it",
+    ),
 }
 
 

@@ -23,6 +23,7 @@ from sedp.daemon.http.data_plane import DataPlane, Gather
 from sedp.daemon.http.dispatch import Dispatcher
 from sedp.daemon.http.limits import ConnectionLimits
 from sedp.daemon.http.listener import Listener
+from sedp.daemon.http.turn_clock import TurnClock
 from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.daemon.monitoring.statistics import ListenerStatistics
 from sedp.daemon.repository import Repository
@@ -50,6 +51,7 @@ class Front:
         self._guard = guard
         self._failures = failures
         self._in_flight = InFlightBytes(settings.in_flight_bytes_max)
+        self._turns = TurnClock()
         self._listeners: list[Listener] = []
         self._grpc: GrpcPlane | None = None
 
@@ -71,9 +73,13 @@ class Front:
         Raises:
             ConfigError: gRPC is not installed, or its address is taken.
         """
-        self._plane = DataPlane(repository, self._guard, self._settings, gather)
+        self._plane = DataPlane(repository, self._guard, self._settings, gather, self._turns)
         dispatcher = Dispatcher(
-            self._plane.routes(), self._plane.missing, self._failures, self._guard
+            self._plane.routes(),
+            self._plane.missing,
+            self._failures,
+            self._guard,
+            self._turns.arrival_ns,
         )
         self._data = self.make_listener(doors.data, dispatcher, share)
         if self._settings.grpc is not None:

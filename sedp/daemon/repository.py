@@ -18,7 +18,8 @@ from sedp.daemon.served import PipelineOpener, PipelineState, Place, Served, Sta
 from sedp.daemon.warm_up import renew
 from sedp.engine.statistics import EngineStatistics
 from sedp.errors import RequestError, SedpError
-from sedp.pipeline import Pipeline, nearest
+from sedp.pipeline import Pipeline
+from sedp.pipeline_checks import nearest
 
 NAME_CHARS_SHOWN_MAX = 64
 
@@ -67,9 +68,14 @@ class Repository:
         }
 
     @property
+    def shed(self) -> Mapping[str, Mapping[int, int]]:
+        """Events that were shed since the start, by pipeline and level."""
+        return self._opener.shed
+
+    @property
     def in_flight(self) -> int:
         """Events inside, those of pipelines that are being closed included."""
-        parts = (served.engine.statistics() for served in self._open_ones())
+        parts = (served.statistics() for served in self._open_ones())
         return sum(pipeline.in_flight for part in parts for pipeline in part.pipelines)
 
     async def open(self, pipelines: Sequence[Pipeline]) -> None:
@@ -116,7 +122,7 @@ class Repository:
 
     def statistics(self) -> EngineStatistics:
         """Of all pipelines of the config, counted since the start, however often replaced."""
-        running = [served.engine.statistics() for served in self._open_ones()]
+        running = [served.statistics() for served in self._open_ones()]
         return self._totals.total(running, self.pipelines)
 
     # Changing one -----------------------------------------------------------------------------
@@ -182,6 +188,7 @@ class Repository:
         wanted = replacement.wanted
         for name in self._places.keys() - wanted.keys():
             self._serve(self._places.pop(name), None)
+            self._opener.shed.pop(name, None)
         places = self._places
         self._places = {name: places.get(name) or Place(p) for name, p in wanted.items()}
         for name, served in replacement.fresh.items():
@@ -289,5 +296,5 @@ class Repository:
         await self._opener.close(served)
         assert place.leaving is not None
         del self._leaving[place.leaving]  # from one moment to the next it is counted as ended
-        self._totals.remember(served.engine.statistics())
+        self._totals.remember(served.statistics())
         place.leaving = None

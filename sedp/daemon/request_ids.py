@@ -17,6 +17,6 @@ class RequestIds:
 
     def choose(self, theirs: str) -> str:
         """The caller's id when it is fit to be written into a log, else one of our own."""
-        if 0 < len(theirs) <= LENGTH_MAX and theirs.isascii() and theirs.isprintable():
+        if theirs and len(theirs) <= LENGTH_MAX and theirs.isascii() and theirs.isprintable():
             return theirs
         return f"{self._prefix}-{next(self._numbers):x}"

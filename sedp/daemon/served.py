@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sedp.daemon.oip.request import RequestReader
+from sedp.answer import Answer, Unanswered
+from sedp.config.management import UNMANAGED, Management
+from sedp.daemon.deadlines import least_timeout
+from sedp.daemon.monitoring.statistics import OwnCounts
+from sedp.daemon.oip.request import InferenceRequest, RequestReader
+from sedp.daemon.plan_file import LearnedPlan, begin_with, read_learned
+from sedp.daemon.quarantine import Quarantine
+from sedp.daemon.standing import Standings
 from sedp.daemon.warm_up import StageOpener, close_stages
+from sedp.engine.events import NEVER_NS, Outcome
+from sedp.engine.statistics import EngineStatistics
 from sedp.engine.stimulus_log import StimulusLog
 from sedp.errors import ConfigError, SedpError
 from sedp.live import Engine
+from sedp.manager.admission.registry import make_admission
 from sedp.pipeline import Pipeline
+from sedp.stage import Stage
+
+OWN_LEVELS = frozenset(("bytes", "keys_max"))
 
 
 class State(enum.StrEnum):
@@ -40,13 +55,106 @@ class Served:
     """A pipeline that answers.
 
     Args:
+        learned: what was known about it when it was opened.
         asked_ns: when its last request arrived, on the monotonic clock; 0 before the first.
+        shed: events by level.
+        quarantine: of its requests; a pipeline that is opened anew has mended what failed.
     """
 
     pipeline: Pipeline
     engine: Engine
     reader: RequestReader
+    management: Management = UNMANAGED
+    learned: LearnedPlan | None = None
     asked_ns: int = 0
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    shed: Counter[int] = field(default_factory=Counter)
+    _standings: Standings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._standings = Standings(self.pipeline, self.management.user)
+
+    async def infer(
+        self,
+        body: bytes,
+        json_bytes: str | None,
+        *,
+        tenant: str,
+        arrived_ns: int,
+        deadline_ns: int = NEVER_NS,
+    ) -> tuple[InferenceRequest, Answer]:
+        """What is asked, and the answer.
+
+        Args:
+            body, json_bytes: see `RequestReader.read`.
+            tenant: of the caller.
+            arrived_ns, deadline_ns: on the monotonic clock; the deadline as far as it is not in
+                the request, nor the pipeline's.
+
+        Raises:
+            RequestError: the request is wrong.
+            Unanswered: refused, too late, or failed.
+        """
+        self.asked_ns = arrived_ns
+        digest = self.quarantine.check(body, arrived_ns)
+        request = self.reader.read(body, json_bytes)
+        allowed_ns = least_timeout(self.pipeline.deadline_ns, request.timeout_ns)
+        deadline_ns = min(deadline_ns, arrived_ns + allowed_ns)
+        standing = self._standings.place(request, tenant, arrived_ns)
+        try:
+            answer = await self.engine.infer(
+                self.pipeline.name,
+                request.batch,
+                deadline_ns=deadline_ns,
+                due_ns=standing.due_ns,
+                level=standing.level,
+                user=standing.user,
+                tenant=standing.tenant,
+            )
+        except Unanswered as err:
+            if err.outcome is Outcome.FAILED:
+                self.quarantine.failed(body, time.monotonic_ns())
+            elif err.outcome is Outcome.SHED:
+                self.shed[standing.level] += 1
+                err.level = standing.level
+            raise
+        self.quarantine.answered(digest)
+        return request, answer
+
+    def feed_back(self, users: Any) -> int:
+        """Tell stages that keep answers that these users have acted since.
+
+        Args:
+            users: int64[n], as the pipeline's input has them.
+
+        Returns:
+            How many stages have been told.
+        """
+        told = 0
+        for bound in self.pipeline.stages:
+            stage = bound.use.stage
+            if type(stage).feedback is not Stage.feedback:
+                stage.feedback(users, time.monotonic_ns())
+                told += 1
+        return told
+
+    def own_counts(self) -> Iterator[OwnCounts]:
+        """Of the stages that count by themselves, as those do that keep answers."""
+        for bound in self.pipeline.stages:
+            told = bound.use.stage.statistics()
+            if is_dataclass(told) and not isinstance(told, type):
+                counts = asdict(told)
+                levels = {key: counts.pop(key) for key in OWN_LEVELS & counts.keys()}
+                yield OwnCounts(self.pipeline.name, bound.name, counts, levels)
+
+    def statistics(self) -> EngineStatistics:
+        """Of its engine; what was refused unrun is among the events."""
+        engine = self.engine.statistics()
+        if not self.quarantine.refused:
+            return engine
+        [counted] = engine.pipelines
+        outcomes = {**counted.outcomes, Outcome.QUARANTINED: self.quarantine.refused}
+        return replace(engine, pipelines=(replace(counted, outcomes=outcomes),))
 
 
 @dataclass(slots=True)
@@ -80,17 +188,23 @@ class EngineStarter:
         self._pipelines = pipelines
         self._starts: Counter[str] = Counter()
 
-    def start(self, pipeline: Pipeline) -> Engine:
+    def start(self, pipeline: Pipeline, management: Management) -> Engine:
         """An engine for one pipeline whose stages are open.
 
         Raises:
             ConfigError: the log cannot be written.
         """
+        name = management.admission
+        admissions = [make_admission(name, pipeline.target_ns, pipeline.levels)]
         if self._log_path is None:
-            return Engine([pipeline])
+            return Engine([pipeline], admissions=admissions)
         path = self._choose_path(self._log_path, pipeline.name)
         try:
-            return Engine([pipeline], stimulus_log=lambda graph: StimulusLog(path, graph))
+            return Engine(
+                [pipeline],
+                stimulus_log=lambda graph: StimulusLog(path, graph),
+                admissions=admissions,
+            )
         except OSError as err:
             mend = "name a file to write"
             raise ConfigError(f"stimulus log {path}: {err.strerror}; {mend}") from err
@@ -102,7 +216,7 @@ class EngineStarter:
         return path.with_name(f"{path.stem}{name}{f'.{number}' if number > 1 else ''}{path.suffix}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PipelineOpener:
     """From compiled pipelines to ones that answer, and back.
 
@@ -110,11 +224,16 @@ class PipelineOpener:
         stages: opens theirs.
         start_engine: makes an engine for one pipeline whose stages are open.
         tensors_max: most tensors in a request.
+        management: of each pipeline by name, as far as there is any; that of a config which is
+            being prepared may be put in its place, since pipelines in both have the same then.
+        shed: events by pipeline and level, counted on when a pipeline is opened anew.
     """
 
     stages: StageOpener
-    start_engine: Callable[[Pipeline], Engine]
+    start_engine: Callable[[Pipeline, Management], Engine]
     tensors_max: int
+    management: Mapping[str, Management] = field(default_factory=dict)
+    shed: dict[str, Counter[int]] = field(default_factory=dict)
 
     async def open(self, pipelines: Sequence[Pipeline]) -> dict[str, Served]:
         """All of them by name, or none.
@@ -126,10 +245,7 @@ class PipelineOpener:
         fresh: dict[str, Served] = {}
         try:
             for pipeline in pipelines:
-                engine = self.start_engine(pipeline)
-                fresh[pipeline.name] = Served(
-                    pipeline, engine, RequestReader(pipeline, self.tensors_max)
-                )
+                fresh[pipeline.name] = await self._begin(pipeline)
         except SedpError:
             for served in fresh.values():
                 served.engine.close()
@@ -137,6 +253,16 @@ class PipelineOpener:
                 close_stages(pipeline)
             raise
         return fresh
+
+    async def _begin(self, pipeline: Pipeline) -> Served:
+        """With the knobs that were learned about it, where they are kept."""
+        management = self.management.get(pipeline.name, UNMANAGED)
+        learned = await asyncio.to_thread(read_learned, pipeline, management.tuning)
+        pipeline = begin_with(pipeline, management.tuning, learned)
+        engine = self.start_engine(pipeline, management)
+        reader = RequestReader(pipeline, self.tensors_max)
+        shed = self.shed.setdefault(pipeline.name, Counter())
+        return Served(pipeline, engine, reader, management, learned, shed=shed)
 
     async def close(self, served: Served) -> None:
         """Its engine and stages; no event may be in flight."""

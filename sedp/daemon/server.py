@@ -12,9 +12,7 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from sedp.config.loading import Config
 from sedp.daemon.access.guard import Guard
@@ -26,15 +24,15 @@ from sedp.daemon.http.data_plane import Gather
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.parameter_store import open_served
 from sedp.daemon.reload import compare
-from sedp.daemon.repository import PipelineState, Replacement, Repository
+from sedp.daemon.repository import Replacement, Repository
 from sedp.daemon.served import EngineStarter, PipelineOpener
 from sedp.daemon.store_writer import StoreWriter
+from sedp.daemon.tuning import LiveTuning
 from sedp.daemon.warm_up import StageOpener
 from sedp.errors import RequestError
 from sedp.stage import Store
+from sedp.storage.shared_ram import SharedRam
 from sedp.storage.store import ParameterStore
-from sedp.storage.table_spec import TableSpec
-from sedp.storage.updates import Durability, Receipt
 
 if TYPE_CHECKING:
     from sedp.daemon.access.shared_use import SharedUse
@@ -77,6 +75,7 @@ class Server:
         shared: SharedUse | None = None,
         gathered: Gather | None = None,
         checks_store: bool = False,
+        shared_ram: SharedRam | None = None,
     ) -> Server:
         """Open everything and serve.
 
@@ -87,6 +86,7 @@ class Server:
             shared: what tenants use of all workers.
             gathered: statistics of all workers; without it this one's.
             checks_store: have a child look at the store's files first.
+            shared_ram: with rows that another process keeps.
 
         Raises:
             SedpError: something the config names is not there, in use, or broken. Whatever was
@@ -94,7 +94,7 @@ class Server:
         """
         server = cls(config, doors, shared)
         async with AsyncExitStack() as opened:
-            store = await server._open_store(opened, checks_store)
+            store = await server._open_store(opened, checks_store, shared_ram)
             await server._open(opened, store, stimulus_log, share, gathered)
             server._opened = opened.pop_all()
         return server
@@ -124,12 +124,10 @@ class Server:
             self.front.statistics(),
             self.log.lines_left_out,
             self.guard.statistics(),
+            load=self.tuning.statistics(),
         )
 
     # Changing what is served ------------------------------------------------------------------
-
-    def index(self) -> list[PipelineState]:
-        return self.repository.index()
 
     async def load(self, name: str) -> None:
         """See `Repository.load`."""
@@ -156,8 +154,10 @@ class Server:
             difference = compare(self.config, config)
             security = self.front.read_security(config)
             wanted = {pipeline.name: pipeline for pipeline in config.pipelines}
+            self._opener.management = config.management
             replacement = await self.repository.prepare(wanted, difference.pipelines)
         except BaseException:
+            self._opener.management = self.config.management
             self._is_reloading = False
             raise
         return Change(self, config, list(difference.lines), security, replacement)
@@ -175,16 +175,6 @@ class Server:
         change.commit()
         await self.repository.settled()
         return change.lines
-
-    async def update(
-        self, table: str, keys: NDArray[Any], rows: NDArray[Any], durability: Durability, id: str
-    ) -> Receipt:
-        """See `StoreWriter.update`."""
-        return await self.store_writer.update(table, keys, rows, durability, id)
-
-    async def roll_back(self, table: str, version: int | None) -> TableSpec:
-        """See `StoreWriter.roll_back`."""
-        return await self.store_writer.roll_back(table, version)
 
     # Ending -----------------------------------------------------------------------------------
 
@@ -207,6 +197,7 @@ class Server:
         """
         self.front.ready = False
         self.front.ask_to_leave()
+        await self.tuning.end()
         await asyncio.sleep(self.config.daemon.drain_delay_ns / 1e9)
         self.repository.begin_drain()
         drain_s = self.config.daemon.drain_ns / 1e9
@@ -237,10 +228,15 @@ class Server:
         settings = self.config.daemon
         stages = StageOpener.of(self.config.path.parent, settings.threads, store)
         engines = EngineStarter(stimulus_log, len(self.config.pipelines))
-        opener = PipelineOpener(stages, engines.start, settings.tensors_max)
-        self.repository = Repository(opener, settings.drain_ns / 1e9)
+        self._opener = PipelineOpener(
+            stages, engines.start, settings.tensors_max, self.config.management
+        )
+        self.repository = Repository(self._opener, settings.drain_ns / 1e9)
         await self.repository.open(self.config.pipelines)
         opened.push_async_callback(self.repository.close)
+        self.tuning = LiveTuning(self.repository, stages.cores)
+        self.tuning.begin()
+        opened.push_async_callback(self.tuning.end)
         self._started_ns = time.monotonic_ns()
         await self.front.open(
             self.repository,
@@ -250,9 +246,11 @@ class Server:
             share,
         )
 
-    async def _open_store(self, opened: AsyncExitStack, checks: bool) -> Store | None:
+    async def _open_store(
+        self, opened: AsyncExitStack, checks: bool, shared_ram: SharedRam | None
+    ) -> Store | None:
         # In a thread, as the stages: signals must be heard while files are read.
-        served = await asyncio.to_thread(open_served, self.config.store, checks)
+        served = await asyncio.to_thread(open_served, self.config.store, checks, shared_ram)
         opened.callback(served.close)
         self._store = served.store
         self.store_writer = StoreWriter(served.store, served.may_write)
@@ -271,6 +269,7 @@ class Server:
         self._is_reloading = False
 
     async def _abandon(self, replacement: Replacement) -> None:
+        self._opener.management = self.config.management
         await self.repository.discard(replacement)
         self._is_reloading = False
 

@@ -12,10 +12,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from multidict import MultiMapping
+from multidict import MultiMapping, istr
 
-PARENT_HEADER = "traceparent"
-STATE_HEADER = "tracestate"
+PARENT_HEADER = istr("traceparent")
+STATE_HEADER = istr("tracestate")
 STATE_CHARS_MAX = 4096  # vendors must take along 512 at least
 _PARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?",

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from sedp.cores import usable_cores
 from sedp.errors import ConfigError, SedpError, StageError
-from sedp.payload import split_batch
-from sedp.pipeline import BoundStage, Pipeline, PipelineError, compile_pipeline
+from sedp.payload import check_result
+from sedp.pipeline import BoundStage, Pipeline, compile_pipeline
+from sedp.pipeline_checks import PipelineError
 from sedp.stage import Resources, Store
 
 THREADS_MAX = 16  # most of the time is spent in reading and in libraries that let go of the GIL
@@ -54,11 +55,12 @@ class StageOpener:
         """
         stages = [(pipeline.name, stage) for pipeline in pipelines for stage in pipeline.stages]
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(min(THREADS_MAX, max(1, len(stages))), "sedp-open") as threads:
-            results = await asyncio.gather(
-                *(loop.run_in_executor(threads, self._open, *stage) for stage in stages),
-                return_exceptions=True,
-            )
+        threads = ThreadPoolExecutor(min(THREADS_MAX, max(1, len(stages))), "sedp-open")
+        results = await asyncio.gather(
+            *(loop.run_in_executor(threads, self._open, *stage) for stage in stages),
+            return_exceptions=True,
+        )
+        threads.shutdown(wait=False)  # they are done, and the loop must not wait for their ends
         failures = [result for result in results if result is not None]
         if not failures:
             return
@@ -107,6 +109,9 @@ def renew(pipeline: Pipeline) -> Pipeline:
             rows_max=pipeline.rows_max,
             in_flight_max=pipeline.in_flight_max,
             deadline_ns=pipeline.deadline_ns,
+            target_ns=pipeline.target_ns,
+            levels=pipeline.levels,
+            level_default=pipeline.level_default,
         )
     except (PipelineError, ValueError) as err:
         raise ConfigError(f"pipeline {pipeline.name!r} cannot be made anew: {err}") from err
@@ -115,7 +120,7 @@ def renew(pipeline: Pipeline) -> Pipeline:
 def _process_examples(bound: BoundStage) -> None:
     stage = bound.use.stage
     for batch in stage.examples(bound.inputs):
-        split_batch(bound, 0, batch, stage.process(batch), ())  # checks the result, keeps nothing
+        check_result(bound, batch, stage.process(batch))
 
 
 def _attempt(where: str, what: str, act: Callable[[], None]) -> None:

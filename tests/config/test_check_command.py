@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from sedp.cli.main import group
 from tests.config.good import GOOD, change
+from tests.config.load_faults import TUNED, add_to_score
 
 Write = Callable[[str], Path]
 
@@ -100,6 +101,14 @@ def test_json_has_the_same_facts(check: Check) -> None:
         "batch_rows_max": 256,
         "batch_wait_ns": 2_000_000,
         "queue_rows_max": 1024,
+        "care": {
+            "timeout_ns": 0,
+            "fallback": None,
+            "skip_above": 0,
+            "hedge_ns": 0,
+            "breaker_share": 0,
+            "breaker_pause_ns": 1_000_000_000,
+        },
     }
 
 
@@ -111,3 +120,17 @@ def test_help_has_examples() -> None:
     shown = CliRunner().invoke(group, ["check", "--help"]).stdout
     assert "sedp check configs/promo-rank.yaml" in shown
     assert "Exit codes: 0" in shown
+
+
+def test_check_tells_what_is_done_under_load(check: Check) -> None:
+    text = add_to_score(
+        "        timeout: 5ms\n        fallback: {score: 0.5}\n        skip_above: 0.8\n"
+        "        hedge: 3ms\n        breaker: {}\n",
+        f"{TUNED}    priorities: {{levels: 3}}\n",
+    )
+    lines = [line.strip("│├└─ ") for line in check(text, columns=200).stdout.splitlines()]
+    assert "target     p99 20ms; admission predicted_wait, 3 levels; knobs are tuned" in lines
+    assert (
+        "care    given up after 5ms; started again after 3ms; skipped above pressure 0.8; left "
+        "alone for 1s when 50% of its runs fail; falls back to score 0.5" in lines
+    )

@@ -13,8 +13,8 @@ from msgspec import Meta
 
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
-from sedp.config.units import MIB, MILLISECOND, SECOND, byte_count, duration
 from sedp.stage import Params
+from sedp.units import MIB, MILLISECOND, SECOND, byte_count, duration
 
 
 class Colour(enum.Enum):

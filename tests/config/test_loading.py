@@ -10,9 +10,9 @@ from sedp.config.addresses import Address
 from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.loading import load
 from sedp.config.settings import MissSettings, TableSettings
-from sedp.config.units import MIB, MILLISECOND, SECOND
 from sedp.engine.graph import StagePlan
 from sedp.errors import ConfigError
+from sedp.units import MIB, MILLISECOND, SECOND
 from tests.config.good import GOOD, change
 
 Write = Callable[[str], Path]

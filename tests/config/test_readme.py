@@ -14,6 +14,13 @@ from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
 from sedp.config.loading import load
+from sedp.config.manager_settings import (
+    BoundsSettings,
+    BreakerSettings,
+    PrioritySettings,
+    SloSettings,
+    TuningSettings,
+)
 from sedp.config.pipeline_settings import BatchSettings, PipelineSettings, StageSettings
 from sedp.config.security_settings import AuthSettings, TenantSettings, TlsSettings
 from sedp.config.settings import FileSettings, StoreSettings
@@ -25,7 +32,7 @@ README = ROOT / "configs" / "README.md"
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    (block,) = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    block = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)[0]
     file = tmp_path / "example.yaml"
     file.write_text(block)
     return file
@@ -62,6 +69,11 @@ def test_keys_of_sections_that_are_left_out_are_explained() -> None:
         ("tls", TlsSettings),
         ("auth", AuthSettings),
         ("tenants.NAME", TenantSettings),
+        ("slo", SloSettings),
+        ("priorities", PrioritySettings),
+        ("breaker", BreakerSettings),
+        ("tuning", TuningSettings),
+        ("bounds", BoundsSettings),
     ):
         for field in msgspec.structs.fields(section):
             assert f"`{prefix}.{field.encode_name}`" in text

@@ -15,16 +15,22 @@ from sedp.config.pipeline_settings import StageSettings
 from sedp.config.schema import DIALECT, format_schema, installed_stages, make_schema
 from sedp.config.settings import FileSettings
 from sedp.stage import Params
+from sedp.stages.candidate_cut import CandidateCut
 from sedp.stages.dense_scoring import DenseScoring
 from sedp.stages.embedding_lookup import EmbeddingLookup
 from sedp.stages.feature_fetch import FeatureFetch
+from sedp.stages.query_cache import QueryCache
+from sedp.stages.query_cache_fill import QueryCacheFill
 from sedp.stages.top_k import TopK
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BUILT_IN = {
+    "candidate_cut": CandidateCut,
     "dense_scoring": DenseScoring,
     "embedding_lookup": EmbeddingLookup,
     "feature_fetch": FeatureFetch,
+    "query_cache": QueryCache,
+    "query_cache_fill": QueryCacheFill,
     "top_k": TopK,
 }
 
@@ -83,7 +89,7 @@ def test_params_follow_the_kind(schema: dict[str, Any]) -> None:
     then = branches["top_k"]["then"]
     assert then["required"] == ["params"]
     name = then["properties"]["params"]["$ref"].removeprefix("#/$defs/")
-    assert schema["$defs"][name]["properties"].keys() == {"k", "by", "output"}
+    assert schema["$defs"][name]["properties"].keys() == {"k", "by", "among", "output"}
 
 
 def test_no_definition_is_left_over_or_missing(schema: dict[str, Any]) -> None:

@@ -13,10 +13,11 @@ from sedp.config.loading import load
 from tests.config.fault import Fault
 from tests.config.good import GOOD
 from tests.config.grammar_faults import GRAMMAR
+from tests.config.load_faults import LOAD
 from tests.config.setting_faults import KEYS, VALUES
 from tests.config.stage_faults import BETWEEN, STAGES
 
-FAULTS = [*GRAMMAR, *KEYS, *VALUES, *STAGES, *BETWEEN]
+FAULTS = [*GRAMMAR, *KEYS, *VALUES, *STAGES, *BETWEEN, *LOAD]
 
 
 def test_the_config_that_faults_are_seeded_in_is_good(write: Callable[[str], Path]) -> None:

@@ -11,6 +11,13 @@ from hypothesis import strategies as st
 
 from sedp.config.addresses import ADDRESS, Address, parse_address
 from sedp.config.daemon_settings import DaemonSettings
+from sedp.config.manager_settings import (
+    BoundsSettings,
+    BreakerSettings,
+    PrioritySettings,
+    SloSettings,
+    TuningSettings,
+)
 from sedp.config.pipeline_settings import BatchSettings, PipelineSettings, StageSettings
 from sedp.config.security_settings import AuthSettings, TenantSettings, TlsSettings
 from sedp.config.settings import (
@@ -37,6 +44,11 @@ SECTIONS = [
     PipelineSettings,
     StageSettings,
     BatchSettings,
+    SloSettings,
+    PrioritySettings,
+    TuningSettings,
+    BreakerSettings,
+    BoundsSettings,
 ]
 
 

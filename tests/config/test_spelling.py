@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sedp.config.hints import fields_of
 from sedp.config.loading import load
+from sedp.config.settings import FileSettings
 
 CONFIG = """\
 api_version: sedp/v1
@@ -55,3 +57,8 @@ def test_writing_a_default_out_changes_nothing(spelled: dict[str, str], tmp_path
     same = CONFIG.replace("drain: 500ms", "drain: 0.5s, tensors_max: 64").replace("2048Ki", "2Mi")
     (tmp_path / "same.yaml").write_text(same)
     assert load(tmp_path / "same.yaml", {}).settings == spelled
+
+
+def test_fields_of_a_section_are_worked_out_once() -> None:
+    """Else they are most of what a reload costs, and requests wait for it."""
+    assert fields_of(FileSettings) is fields_of(FileSettings)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sedp.config.units import (
+from sedp.units import (
     BYTE_UNITS,
     BYTES,
     DURATION,

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from sedp.answer import Unanswered
 from sedp.daemon.failures import FailureLog
 from sedp.daemon.http.body import read_body
 from sedp.daemon.http.connection import Connection
@@ -19,7 +20,6 @@ from sedp.daemon.http.listener import Listener
 from sedp.daemon.http.response import Response
 from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.engine.events import Outcome
-from sedp.live import Unanswered
 
 LARGE = 8 << 20  # fits no socket buffer
 

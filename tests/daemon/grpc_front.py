@@ -25,7 +25,8 @@ from sedp.engine.graph import StagePlan
 from sedp.engine.statistics import EngineStatistics
 from sedp.errors import RequestError
 from sedp.live import Engine
-from sedp.pipeline import Pipeline, StageUse, compile_pipeline, nearest
+from sedp.pipeline import Pipeline, StageUse, compile_pipeline
+from sedp.pipeline_checks import nearest
 from sedp.stage import Stage
 
 from . import wire

@@ -16,7 +16,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from sedp.daemon.daemon import Daemon
-from sedp.daemon.monitoring.metrics import ROWS, _histogram, registry
+from sedp.daemon.monitoring.families import ROWS, histogram
+from sedp.daemon.monitoring.metrics import registry
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.monitoring.status import StatusWriter
 from sedp.engine.histogram import Histogram
@@ -182,10 +183,10 @@ async def test_misses_and_moves_are_exported(used: Daemon, tmp_path: Path) -> No
 
 
 def test_histograms_are_cumulative_and_keep_their_sum() -> None:
-    histogram = Histogram()
+    seen = Histogram()
     for rows in (1, 2, 3, 10**9):
-        histogram.record(rows)
-    family = _histogram("h", "text", ("a",), [(("b",), histogram.snapshot())], ROWS)
+        seen.record(rows)
+    family = histogram("h", "text", ("a",), [(("b",), seen.snapshot())], ROWS)
     buckets = {s.labels["le"]: s.value for s in family.samples if s.name.endswith("_bucket")}
     assert buckets["1.0"] == 1
     assert buckets["3.0"] == 3

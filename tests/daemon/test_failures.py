@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
+from sedp.answer import Unanswered
 from sedp.daemon.failures import LOG_LINE_GAP_NS, LOG_LINES_BURST, FailureLog, refuse
 from sedp.engine.events import Outcome
-from sedp.live import Unanswered
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,9 @@ from sedp.live import Unanswered
         (Outcome.CANCELLED, 499),
         (Outcome.FAILED, 500),
         (Outcome.DRAINING, 503),
+        (Outcome.SHED, 503),
+        (Outcome.UNAVAILABLE, 503),
+        (Outcome.QUARANTINED, 422),
     ],
 )
 def test_every_outcome_has_its_status(outcome: Outcome, status: int) -> None:

@@ -90,6 +90,13 @@ def test_what_is_read_is_what_json_says(text: str) -> None:
                 assert have.tolist() == values
 
 
+def test_zeros_in_front_do_not_count_as_digits() -> None:
+    check_decimals(f"0.{'0' * zeros}1234567890123456789" for zeros in range(30))
+    check_decimals(["0." + "0" * 22, "0.0000000000000000000099"])
+    for text in ("[99999999999999999999]", "[0.12345678901234567890]", "[9.9999999999999999999]"):
+        assert floats(text, [1]) is None
+
+
 @pytest.mark.parametrize("shape", [[6], [2, 3], [1, 6], [1, 2, 3], [6, 1]])
 def test_nesting_follows_the_shape(shape: list[int]) -> None:
     values = np.arange(6.0).reshape(shape)

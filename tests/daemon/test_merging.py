@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sedp.daemon.monitoring.merging import known, merge, past
+from sedp.daemon.monitoring.merging import RECENT_MOVES_MAX, known, merge, past
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.engine.events import Outcome
 from sedp.engine.histogram import Histogram
@@ -33,6 +33,48 @@ def test_counts_levels_and_responses_add_up() -> None:
     )
     assert both.log_lines_left_out == one.log_lines_left_out + other.log_lines_left_out
     assert [worker.number for worker in both.workers] == [1, 2]
+
+
+def test_knobs_of_workers_allow_together_what_each_allows() -> None:
+    one, other = worker_statistics(1), worker_statistics(2)
+    plans = [part.engine.stages[0].plan for part in (one, other)]
+    merged = merge([one, other]).engine.stages[0].plan
+    assert merged.concurrency == sum(plan.concurrency for plan in plans)
+    assert merged.queue_rows_max == sum(plan.queue_rows_max for plan in plans)
+    assert merged.batch_rows_max == max(plan.batch_rows_max for plan in plans)
+    assert merged.batch_wait_ns == max(plan.batch_wait_ns for plan in plans)
+
+
+@pytest.mark.parametrize(
+    ("breakers", "worst"),
+    [(("closed", "open"), "open"), (("", "closed"), "closed"), (("open", "probing"), "open")],
+)
+def test_breaker_and_pressure_are_those_of_the_worker_that_is_worst(
+    breakers: tuple[str, str], worst: str
+) -> None:
+    def having(seed: int, breaker: str) -> DaemonStatistics:
+        whole = worker_statistics(seed)
+        stages = tuple(replace(stage, breaker=breaker) for stage in whole.engine.stages)
+        return replace(whole, engine=replace(whole.engine, stages=stages))
+
+    parts = [having(seed, breaker) for seed, breaker in enumerate(breakers)]
+    merged = merge(parts).engine
+    assert merged.stages[0].breaker == worst
+    assert merged.pipelines[0].pressure == max(p.engine.pipelines[0].pressure for p in parts)
+    assert merged.pipelines[0].degraded["s"] == sum(
+        part.engine.pipelines[0].degraded["s"] for part in parts
+    )
+
+
+def test_what_is_done_under_load_adds_up_and_the_last_moves_are_told() -> None:
+    parts = [worker_statistics(seed) for seed in range(20)]
+    load = merge(parts).load
+    assert load.frozen == 20
+    assert load.moves["a"] == sum(part.load.moves["a"] for part in parts)
+    assert load.shed["b"][3] == sum(part.load.shed["b"][3] for part in parts)
+    assert load.own[0].counts["hits"] == sum(part.load.own[0].counts["hits"] for part in parts)
+    moves = sorted(move.at_ns for part in parts for move in part.load.recent)
+    assert [move.at_ns for move in load.recent] == moves[-RECENT_MOVES_MAX:]
 
 
 @given(st.lists(st.lists(st.integers(0, 2**50), max_size=30), min_size=1, max_size=5))
@@ -119,9 +161,21 @@ def test_what_a_worker_counted_outlives_it_and_its_levels_do_not() -> None:
     assert after.store.tables[0].tiers[0].bytes == one.store.tables[0].tiers[0].bytes
     assert after.store.ram_bytes == one.store.ram_bytes
     assert not merge([past(one)]).ready
+    assert after.engine.stages[0].plan == one.engine.stages[0].plan
+    assert after.engine.stages[0].breaker == one.engine.stages[0].breaker
+    assert after.engine.pipelines[0].pressure == one.engine.pipelines[0].pressure
+    assert after.load.moves == before.load.moves
+    assert after.load.shed == before.load.shed
+    assert after.load.own[0].counts == before.load.own[0].counts
+    assert after.load.own[0].levels == one.load.own[0].levels
+    assert after.load.frozen == one.load.frozen
 
 
 def test_what_is_not_served_any_more_is_left_out() -> None:
-    left = known(worker_statistics(1), ["b"]).engine
+    whole = known(worker_statistics(1), ["b"])
+    left = whole.engine
+    assert whole.load.moves.keys() == whole.load.shed.keys() == {"b"}
+    assert {move.pipeline for move in whole.load.recent} == {"b"}
+    assert {own.pipeline for own in whole.load.own} == {"b"}
     assert [pipeline.name for pipeline in left.pipelines] == ["b"]
     assert [stage.pipeline for stage in left.stages] == ["b"]

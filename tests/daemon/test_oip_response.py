@@ -63,6 +63,17 @@ def test_what_json_cannot_carry_is_refused_with_the_mend(
     assert caught.value.status == 406
 
 
+@pytest.mark.parametrize("last", [2.5, np.nan])
+def test_outputs_may_lie_anywhere_in_memory(last: float) -> None:
+    values = np.frombuffer(b"?" + np.array([1, last], np.float32).tobytes(), np.float32, offset=1)
+    request = ask(outputs=[{"name": "score"}])
+    if np.isnan(last):
+        with pytest.raises(RequestError, match="NaN"):
+            write_response(PIPELINE, request, {"score": values})
+    else:
+        assert b"[1.0,2.5]" in write_response(PIPELINE, request, {"score": values})[0]
+
+
 def test_metadata_has_minus_one_for_the_candidates() -> None:
     metadata = pipeline_metadata(PIPELINE)
     assert metadata["inputs"][0] == {"name": "item", "datatype": "INT32", "shape": [-1]}

@@ -50,8 +50,9 @@ async def test_a_poisonous_caller_cannot_flood_the_log(
     start_daemon: StartDaemon, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     daemon = await start_daemon()
-    for _ in range(60):
-        async with http.post(infer_url(daemon, "fail"), data=GOOD) as response:
+    for value in range(60):
+        body, _ = wire.request({"x": ("FP32", np.array([value], np.float32))})
+        async with http.post(infer_url(daemon, "fail"), data=body) as response:
             assert response.status == 500
     ours = [record for record in caplog.records if record.name == "sedp.daemon.server"]
     assert 10 <= len(ours) <= 20

@@ -12,6 +12,7 @@ from sedp.daemon.monitoring.metrics import registry
 from sedp.daemon.monitoring.status import _quantiles
 from sedp.engine.events import Outcome
 from sedp.engine.histogram import Histogram
+from sedp.pipeline import Pipeline
 from tests.supervisor.samples import worker_statistics
 
 
@@ -45,16 +46,53 @@ def test_triton_names_count_what_our_names_count() -> None:
     outcomes = pipeline.outcomes
     assert value("request_success") == value("count") == outcomes[Outcome.ANSWERED]
     assert value("request_failure", reason="REJECTED") == (
-        outcomes[Outcome.QUEUE_FULL] + outcomes[Outcome.DEADLINE] + outcomes[Outcome.DRAINING]
+        outcomes[Outcome.QUEUE_FULL]
+        + outcomes[Outcome.DEADLINE]
+        + outcomes[Outcome.DRAINING]
+        + outcomes[Outcome.SHED]
+        + outcomes[Outcome.QUARANTINED]
     )
     assert value("request_failure", reason="CANCELED") == outcomes[Outcome.CANCELLED]
-    assert value("request_failure", reason="BACKEND") == outcomes[Outcome.FAILED]
+    assert value("request_failure", reason="BACKEND") == (
+        outcomes[Outcome.FAILED] + outcomes[Outcome.UNAVAILABLE]
+    )
     assert value("request_failure", reason="OTHER") == 0
     assert value("exec_count") == stage.batches
     assert value("pending_request_count") == pipeline.in_flight
     assert value("request_duration_us") == pipeline.latency_ns.total // 1_000
     assert value("queue_duration_us") == stage.wait_ns.total // 1_000
     assert value("compute_infer_duration_us") == stage.service_ns.total // 1_000
+
+
+def test_what_is_done_under_load_is_exported() -> None:
+    statistics = worker_statistics(1, ("a",))
+    pipeline, stage = statistics.engine.pipelines[0], statistics.engine.stages[0]
+    stage = replace(stage, breaker="probing")
+    engine = replace(statistics.engine, stages=(stage,))
+    aimed = Pipeline("a", {}, {}, {}, (), target_ns=20_000_000)
+    exported = registry(lambda: replace(statistics, engine=engine), lambda: {"a": aimed})
+
+    def value(name: str, **labels: str) -> float | None:
+        return exported.get_sample_value(f"sedp_{name}", {"pipeline": "a", **labels})
+
+    assert value("pipeline_target_seconds") == 0.02
+    assert value("pipeline_pressure_ratio") == pipeline.pressure / 1000
+    assert value("events_in_flight_max") == pipeline.in_flight_max
+    assert value("events_degraded_total", stage="s") == pipeline.degraded["s"]
+    assert value("events_shed_total", level="3") == statistics.load.shed["a"][3]
+    assert value("stage_fallbacks_total", stage="s") == stage.fallbacks
+    assert value("stage_skips_total", stage="s") == stage.skips
+    assert value("stage_timeouts_total", stage="s") == stage.timeouts
+    assert value("stage_hedges_total", stage="s") == stage.hedges
+    assert value("stage_breaker_open", stage="s") == 0.5
+    assert value("stage_concurrency", stage="s") == stage.plan.concurrency
+    assert value("stage_batch_rows_max", stage="s") == stage.plan.batch_rows_max
+    assert value("stage_batch_wait_max_seconds", stage="s") == stage.plan.batch_wait_ns / 1e9
+    assert value("stage_queue_rows_max", stage="s") == stage.plan.queue_rows_max
+    assert value("tuning_moves_total") == statistics.load.moves["a"]
+    assert value("stage_own_total", stage="s", count="hits") is not None
+    assert value("stage_own_level", stage="s", count="bytes") is not None
+    assert exported.get_sample_value("sedp_tuning_frozen") == 1
 
 
 def test_what_is_exported_parses_as_openmetrics() -> None:

@@ -22,7 +22,7 @@ from tests.hostile.served import ROOT, Served, serve, serve_naively
 COUNT = count("OPENAPI", 52)
 # Border values take some hundred cases whatever the count.
 BORDER_CASES = 1_000
-OPERATIONS = {"data": 15, "admin": 11}
+OPERATIONS = {"data": 15, "admin": 16}
 EXAMPLE = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1.0, 2.5]}]}
 # A description cannot say which of the well-formed requests a pipeline takes.
 UNCHECKED = "positive_data_acceptance,ignored_auth,ensure_resource_availability,use_after_free"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NoReturn, Self
 
-from multidict import MultiMapping
+from multidict import MultiMapping, istr
 
 from sedp.daemon.access.caller import ANYBODY, Caller, Scope
 from sedp.daemon.access.fair_share import FairShare
@@ -44,6 +44,7 @@ __all__ = [
 ABSENT: list[str] = []
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sedp"'}
 # An operator's browser reaches loopback, too, on behalf of whatever page it shows.
+FETCH_SITE = istr("sec-fetch-site")
 FOREIGN_PAGES = frozenset({"cross-site", "same-site"})
 CROWDED = Refused("share", "the pipeline is full; the tenant holds its share of it", RETRY_NS)
 UNKNOWN = "no valid API key was sent; send one as Authorization: Bearer KEY"
@@ -160,7 +161,7 @@ class Guard:
         """
         keys = self._rules.keys
         if keys is None:
-            if headers.get("sec-fetch-site") in FOREIGN_PAGES:
+            if headers.get(FETCH_SITE) in FOREIGN_PAGES:
                 self.forbidden += 1
                 raise RequestError("web pages of other sites may not call; configure keys", 403)
             return self._identify_peer(peer)

@@ -19,10 +19,10 @@ from msgspec import Meta
 
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_document
-from sedp.config.pipeline_settings import Name, Section
-from sedp.config.units import TextForm
+from sedp.config.section import Name, Section
 from sedp.daemon.access.caller import Scope
 from sedp.errors import ConfigError
+from sedp.units import TextForm
 
 ID_HEX = 8
 KEYS_MAX = 2048  # with their notes they fit into the largest file that is read, 1 MiB

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from sedp.config.daemon_settings import DaemonSettings
 from sedp.daemon.access.audit import AuditLog
@@ -28,6 +30,7 @@ from sedp.errors import RequestError, SedpError, StoreError
 
 REQUEST_BYTES_MAX = 64 << 10  # of everything but updates
 UPDATE_BYTES_MAX = 16 << 20
+FEEDBACK_BYTES_MAX = 1 << 20
 RETRY = {"Retry-After": "1"}
 
 T = TypeVar("T")
@@ -51,6 +54,23 @@ class RollbackRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of `rollback`."""
 
     version: int | None = None
+
+
+class FeedbackRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `feedback`; users as the pipeline's input has them."""
+
+    pipeline: str
+    users: list[int]
+
+    def keys(self) -> NDArray[np.uint64]:
+        """The users; negative ones wrap, as they do in the stages that keep answers.
+
+        Raises:
+            RequestError: 400, one does not fit into 64 bits.
+        """
+        if any(not -(2**63) <= user < 2**64 for user in self.users):
+            raise RequestError("users: one is below -2**63 or above 2**64 - 1")
+        return np.array([user % 2**64 for user in self.users], np.uint64)
 
 
 class AdminChanges:
@@ -103,6 +123,32 @@ class AdminChanges:
         await self._change(call.caller, "daemon.restart", "", self._control.restart())
         return json_response(200, {"workers": self._control.workers()})
 
+    async def freeze(self, call: Call) -> Response:
+        """Move no knob from now on."""
+        return await self._freeze(call, True)
+
+    async def thaw(self, call: Call) -> Response:
+        """Move them again."""
+        return await self._freeze(call, False)
+
+    async def feed_back(self, call: Call) -> Response:
+        """Users have acted: the answers that are kept for them are of no use any more."""
+        asked = decode_json(await self._body(call, FEEDBACK_BYTES_MAX), FeedbackRequest)
+        users = asked.keys()
+        detail = f"{asked.pipeline[:64]}: {len(users)} users"
+        told = await self._change(
+            call.caller, "pipeline.feedback", detail, self._control.feed_back(asked.pipeline, users)
+        )
+        if not told:
+            text = f"pipeline {asked.pipeline!r} has no stage that keeps answers; none was told"
+            raise RequestError(text, 409)
+        return json_response(200, {"users": len(users), "stages": told})
+
+    async def _freeze(self, call: Call, frozen: bool) -> Response:
+        action = "tuning.freeze" if frozen else "tuning.thaw"
+        await self._change(call.caller, action, "", self._control.freeze(frozen))
+        return json_response(200, {"frozen": frozen})
+
     async def _load(self, name: str, call: Call) -> Response:
         parameters = (await self._read(call, ModelRequest)).parameters
         if brought := [key for key in parameters if key == "config" or key.startswith("file:")]:
@@ -124,7 +170,7 @@ class AdminChanges:
         body = await self._body(call, bytes_max)
         request = call.request
         json_bytes = request.headers.get(LENGTH_HEADER)
-        durability = request.query.get("durability")
+        durability = request.message.url.query.get("durability")
         update: TableUpdate = await asyncio.to_thread(
             read_update, spec, body, json_bytes, durability
         )

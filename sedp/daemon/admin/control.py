@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sedp.daemon.monitoring.statistics import DaemonStatistics, WorkerState
 from sedp.daemon.repository import PipelineState
+from sedp.daemon.tuning import TuningState
 from sedp.pipeline import Pipeline
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.updates import Durability, Receipt
@@ -68,6 +69,25 @@ class Control(Protocol):
 
         Raises:
             RequestError: 404 unknown, 409 it is being changed.
+        """
+
+    async def tuning(self, moves_max: int) -> Sequence[TuningState]:
+        """What each worker does about its knobs, with so many of its last moves."""
+
+    async def freeze(self, frozen: bool) -> None:
+        """Let no knob be moved, or let them be moved again; in all workers."""
+
+    async def feed_back(self, pipeline: str, users: NDArray[Any]) -> int:
+        """Tell the stages of a pipeline that keep answers that these users have acted since.
+
+        Args:
+            users: uint64[n].
+
+        Returns:
+            How many stages were told, over all workers.
+
+        Raises:
+            RequestError: 404, the pipeline is unknown or not loaded.
         """
 
     async def update(

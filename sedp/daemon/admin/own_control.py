@@ -15,6 +15,7 @@ from sedp.config.loading import load
 from sedp.daemon.monitoring.statistics import DaemonStatistics, WorkerState
 from sedp.daemon.repository import PipelineState
 from sedp.daemon.server import Server
+from sedp.daemon.tuning import TuningState
 from sedp.errors import RequestError
 from sedp.pipeline import Pipeline
 from sedp.storage.table_spec import TableSpec
@@ -64,7 +65,7 @@ class OwnControl:
         return [own]
 
     async def index(self) -> Sequence[PipelineState]:
-        return self._server.index()
+        return self._server.repository.index()
 
     async def load(self, name: str) -> None:
         await self._server.load(name)
@@ -72,13 +73,22 @@ class OwnControl:
     async def unload(self, name: str) -> None:
         await self._server.unload(name)
 
+    async def tuning(self, moves_max: int) -> Sequence[TuningState]:
+        return [self._server.tuning.state(moves_max)]
+
+    async def freeze(self, frozen: bool) -> None:
+        self._server.tuning.freeze(frozen)
+
+    async def feed_back(self, pipeline: str, users: NDArray[Any]) -> int:
+        return self._server.repository.find(pipeline).feed_back(users)
+
     def table(self, name: str) -> TableSpec:
         return self._server.store_writer.table(name)
 
     async def update(
         self, table: str, keys: NDArray[Any], rows: NDArray[Any], durability: Durability, id: str
     ) -> Receipt:
-        return await self._server.update(table, keys, rows, durability, id)
+        return await self._server.store_writer.update(table, keys, rows, durability, id)
 
     async def roll_back(self, table: str, version: int | None) -> TableSpec:
-        return await self._server.roll_back(table, version)
+        return await self._server.store_writer.roll_back(table, version)

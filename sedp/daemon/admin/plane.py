@@ -13,6 +13,7 @@ from sedp.daemon.access.audit import AuditLog
 from sedp.daemon.access.guard import Scope
 from sedp.daemon.admin.changes import AdminChanges
 from sedp.daemon.admin.control import Control
+from sedp.daemon.admin.tuning_report import MOVES_MAX, report_moves, report_plan
 from sedp.daemon.http.dispatch import Call, Route, Routes, json_response
 from sedp.daemon.http.path_table import PathTable
 from sedp.daemon.http.response import Response
@@ -21,6 +22,8 @@ from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.monitoring.status import StatusWriter
 from sedp.daemon.monitoring.status_page import PAGE, PAGE_POLICY
 from sedp.daemon.oip.metadata import ADMIN_EXTENSIONS, server_metadata
+
+FRESH = {"Cache-Control": "no-store"}
 
 
 class AdminPlane:
@@ -36,7 +39,7 @@ class AdminPlane:
         self.changes = AdminChanges(control, audit, settings)
         self._audit = audit
         self._latest: DaemonStatistics | None = None
-        self._registry = registry(self._last_gathered)
+        self._registry = registry(self._last_gathered, lambda: control.pipelines)
         self._status = StatusWriter(control.pipelines)
 
     def routes(self) -> Routes:
@@ -55,6 +58,11 @@ class AdminPlane:
                 "/admin/reload": {"POST": Route(changes.reload, admin)},
                 "/admin/restart": {"POST": Route(changes.restart, admin)},
                 "/admin/workers": {"GET": Route(self._workers, admin)},
+                "/admin/moves": {"GET": Route(self._moves, metrics)},
+                "/admin/plan": {"GET": Route(self._plan, metrics)},
+                "/admin/tuning/freeze": {"POST": Route(changes.freeze, admin)},
+                "/admin/tuning/thaw": {"POST": Route(changes.thaw, admin)},
+                "/admin/feedback": {"POST": Route(changes.feed_back, Scope.UPDATE)},
                 "/v2/repository/index": {"POST": Route(changes.index, metrics)},
             },
             changes.named_routes(),
@@ -82,7 +90,7 @@ class AdminPlane:
     async def _status_json(self, _call: Call) -> Response:
         statistics = await self._control.statistics()
         self._status.pipelines = self._control.pipelines  # a reload may have changed them
-        return json_response(200, self._status.write(statistics), {"Cache-Control": "no-store"})
+        return json_response(200, self._status.write(statistics), FRESH)
 
     async def _metrics(self, call: Call) -> Response:
         encode, content_type = choose_encoder(call.request.headers.get("Accept", ""))
@@ -91,6 +99,12 @@ class AdminPlane:
 
     async def _workers(self, _call: Call) -> Response:
         return json_response(200, {"workers": self._control.workers()})
+
+    async def _moves(self, _call: Call) -> Response:
+        return json_response(200, report_moves(await self._control.tuning(MOVES_MAX)), FRESH)
+
+    async def _plan(self, _call: Call) -> Response:
+        return json_response(200, report_plan(await self._control.tuning(0)), FRESH)
 
     async def _server(self, _call: Call) -> Response:
         return json_response(200, server_metadata(ADMIN_EXTENSIONS))

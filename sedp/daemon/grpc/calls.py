@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 from multidict import MultiDict
 
+from sedp.answer import Unanswered
 from sedp.daemon.access.caller import ANYBODY, Scope
 from sedp.daemon.access.guard import NOBODY, Guard, Peer
 from sedp.daemon.failures import CALLER_GONE, FailureLog
@@ -24,7 +25,6 @@ from sedp.daemon.grpc.status import Failure, explain, own_failure
 from sedp.daemon.request_ids import RequestIds
 from sedp.daemon.traces import Trace, read_trace
 from sedp.errors import RequestError
-from sedp.live import Unanswered
 
 REQUEST_ID_KEY = "x-request-id"
 

@@ -6,7 +6,7 @@ forms are never mixed, so one such output makes all of them raw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sedp.columns import ANY, Array
@@ -14,6 +14,7 @@ from sedp.daemon.grpc.messages import message_class
 from sedp.daemon.grpc.request import CONTENTS
 from sedp.daemon.grpc.wire import join
 from sedp.daemon.oip.request import InferenceRequest
+from sedp.daemon.oip.response import DEGRADED
 from sedp.daemon.oip.tensors import write_binary
 from sedp.pipeline import Pipeline
 
@@ -21,13 +22,19 @@ _Response = message_class("ModelInferResponse")
 
 
 def write_response(
-    pipeline: Pipeline, request: InferenceRequest, columns: Mapping[str, Array], *, typed: bool
+    pipeline: Pipeline,
+    request: InferenceRequest,
+    columns: Mapping[str, Array],
+    *,
+    typed: bool,
+    degraded: Sequence[str] = (),
 ) -> bytes:
     """Encode the wanted outputs as a `ModelInferResponse`.
 
     Args:
         columns: by output name, at least those wanted.
         typed: fill typed contents instead of `raw_output_contents`, if the datatypes can.
+        degraded: stages that did less than they could; told in the parameter of that name.
     """
     rows = request.batch.row_count
     typed = typed and all(item.tensor.column.datatype in CONTENTS for item in request.outputs)
@@ -48,5 +55,6 @@ def write_response(
         model_version=pipeline.version,
         id=request.id or "",
         outputs=outputs,
+        parameters={DEGRADED: {"string_param": ",".join(degraded)}} if degraded else {},
     )
     return join(head.SerializeToString(), tensors)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 
 from sedp.daemon.access.caller import Scope
-from sedp.daemon.deadlines import least_timeout
 from sedp.daemon.grpc.messages import PACKAGE, message_class
 from sedp.daemon.grpc.request import Translator
 from sedp.daemon.grpc.response import write_response
 from sedp.daemon.grpc.stream import Exchange
 from sedp.daemon.oip.metadata import pipeline_config, pipeline_metadata, server_metadata
 from sedp.daemon.served import State
+from sedp.engine.events import NEVER_NS
 from sedp.errors import RequestError
 
 if TYPE_CHECKING:
@@ -101,13 +101,16 @@ class InferenceService:
         head, body = self._translator.read(message)
         with self._guard.admit(call.caller, head.model, len(message), arrived_ns):
             served = self._repository.find(head.model, head.version)
-            served.asked_ns = arrived_ns
-            request = served.reader.read(body, str(len(head.json)))
-            timeout_ns = least_timeout(served.pipeline.deadline_ns, request.timeout_ns)
-            columns = await served.engine.infer(
-                head.model, request.batch, deadline_ns=call.clip(arrived_ns + timeout_ns)
+            request, answer = await served.infer(
+                body,
+                str(len(head.json)),
+                tenant=call.caller.tenant,
+                arrived_ns=arrived_ns,
+                deadline_ns=call.clip(NEVER_NS),
             )
-        return write_response(served.pipeline, request, columns, typed=head.typed)
+        return write_response(
+            served.pipeline, request, answer, typed=head.typed, degraded=answer.degraded
+        )
 
     async def _server_live(self, _request: Any) -> Mapping[str, Any]:
         return {"live": True}

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from grpc import StatusCode
 
+from sedp.answer import Unanswered
 from sedp.daemon.failures import refuse
 from sedp.engine.events import Outcome
 from sedp.errors import RequestError
-from sedp.live import Unanswered
 
 TEXT_LENGTH_MAX = 1024  # all trailers must stay under 8 KiB, and odd characters take 3 bytes each
 
@@ -39,6 +39,9 @@ _OF_OUTCOME: Mapping[Outcome, StatusCode] = {
     Outcome.CANCELLED: StatusCode.CANCELLED,
     Outcome.FAILED: StatusCode.INTERNAL,
     Outcome.DRAINING: StatusCode.UNAVAILABLE,
+    Outcome.SHED: StatusCode.RESOURCE_EXHAUSTED,
+    Outcome.UNAVAILABLE: StatusCode.UNAVAILABLE,
+    Outcome.QUARANTINED: StatusCode.INVALID_ARGUMENT,
 }
 
 

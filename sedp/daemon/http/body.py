@@ -8,11 +8,11 @@ costs at most the limit. Chunks are counted, too: a million of one byte each wou
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader, hdrs, web
 
 from sedp.daemon.http.compression import check_encoding, inflate, too_large
+from sedp.daemon.http.request import Request
 from sedp.errors import RequestError
 
 CHUNKS_MAX = 16_384  # a chunked body of 16 MiB in chunks of 1 KiB
@@ -20,18 +20,7 @@ LINGER_S = 2.0  # a caller whose body was refused gets this long to read why
 GRACE_S = 1.0  # before the least rate is asked for
 
 
-class BodySource(Protocol):
-    """The connection that a body comes from."""
-
-    @property
-    def body_rate_min(self) -> int:
-        """Bytes a second, 0 for any."""
-
-    def hold(self, count: int) -> None:
-        """Count bytes as in flight until the answer is sent; RequestError 503 when too many."""
-
-
-async def read_body(request: web.BaseRequest, bytes_max: int, timeout_s: float) -> bytes:
+async def read_body(request: Request, bytes_max: int, timeout_s: float) -> bytes:
     """The whole body, decompressed.
 
     Args:
@@ -43,26 +32,24 @@ async def read_body(request: web.BaseRequest, bytes_max: int, timeout_s: float) 
         RequestError: 413 too large, 408 too slow, 415 unknown encoding, 400 broken, 417 for an
             expectation other than 100-continue, 503 for too many bytes in flight.
     """
-    encoding = check_encoding(request.headers.get("Content-Encoding"))
-    source = cast(BodySource, request.protocol)
-    declared = request.content_length
+    encoding = check_encoding(request.headers.get(hdrs.CONTENT_ENCODING))
+    source, content, declared = request.connection, request.content, request.content_length
     if declared is not None:
         if declared > bytes_max:
             raise too_large(bytes_max)
         source.hold(declared)
     try:
-        body = await _read(request, source, bytes_max, timeout_s)
+        if declared is not None and content.is_eof():
+            body = content.read_nowait()  # the usual case: it came along with the head
+        else:
+            body = await _read(request, bytes_max, timeout_s)
     except web.RequestPayloadError as err:
         raise RequestError("the body is broken: its framing or length is wrong") from err
     return body if encoding == "identity" else await inflate(body, bytes_max, source.hold)
 
 
-async def _read(
-    request: web.BaseRequest, source: BodySource, bytes_max: int, timeout_s: float
-) -> bytes:
-    content = request.content
-    if content.is_eof() and request.content_length is not None:
-        return content.read_nowait()  # the usual case: it came along with the head
+async def _read(request: Request, bytes_max: int, timeout_s: float) -> bytes:
+    content, source = request.content, request.connection
     await _answer_expectation(request)
     parts: list[bytes] = []
     size = chunks = 0
@@ -101,15 +88,16 @@ def _too_slow(after_s: float, timeout_s: float, size: int, rate: int) -> Request
     )
 
 
-async def _answer_expectation(request: web.BaseRequest) -> None:
+async def _answer_expectation(request: Request) -> None:
     """Ask for the body where the caller waits to be asked, as curl does with large ones."""
     expectation = request.headers.get("Expect")
     if expectation is None:
         return
     if expectation.lower() != "100-continue":
         raise RequestError(f"Expect {expectation[:40]!r} is not known; send 100-continue", 417)
-    if request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    transport = request.connection.transport
+    if transport is not None:
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 async def linger(content: StreamReader) -> None:

@@ -13,7 +13,6 @@ leaves doubt where the next request begins, the connection is closed.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
@@ -24,6 +23,7 @@ from sedp.daemon.http.body import linger
 from sedp.daemon.http.early_refusals import HEAD_END
 from sedp.daemon.http.limits import HEAD_BYTES_MAX, REQUESTS_MAX
 from sedp.daemon.http.parser import make_parser
+from sedp.daemon.http.request import Request
 from sedp.daemon.http.response import Response, json_response
 
 if TYPE_CHECKING:
@@ -42,11 +42,9 @@ class Connection(RequestHandler):
     """Serves the requests of one connection, one after the other."""
 
     def __init__(self, listener: Listener, server: web.Server, loop: asyncio.AbstractEventLoop):
-        no_log = cast(logging.Logger, None)
-        super().__init__(server, loop=loop, access_log=no_log, keepalive_timeout=0)
+        super().__init__(server, loop=loop, access_log=cast(Any, None), keepalive_timeout=0)
         self._parser = make_parser(self, loop)
         self._max_msg_queue_size = REQUESTS_MAX
-        self._msg_queue_resume_size = REQUESTS_MAX // 2
         self.address = ""  # the IP address at the other end, "" for a Unix socket
         self._listener = listener
         self._peer = NOBODY
@@ -61,7 +59,7 @@ class Connection(RequestHandler):
         self._unread_since = 0.0  # when the oldest bytes left to read were written; else 0
         self._idle_since = loop.time()
 
-    # What asyncio calls.
+    # What asyncio and bodies call.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast(asyncio.Transport, transport)  # uvloop's are, but not by class
@@ -99,6 +97,11 @@ class Connection(RequestHandler):
         elif data:
             self._await_head(len(data))
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """For each body twice, nearly always with nothing to resume."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     # What the listener and readers of bodies call.
 
     @property
@@ -115,19 +118,22 @@ class Connection(RequestHandler):
         self._listener.in_flight.take(count)
         self._held += count
 
-    def whole_head(self) -> bytes | None:
-        """The head of the request under way as it came, when nothing but the request came with it.
+    def opening(self, body_bytes: int) -> bytes | None:
+        """Head and first bytes of the request under way, when nothing but the request came."""
+        return self._chunk[: end + body_bytes] if (end := self._head_end()) else None
+
+    def _head_end(self) -> int:
+        """Where that head ends, or 0.
 
         The search may end before the head does, at empty lines in front of it, but never behind
         it; so lengths add up only if it ended with the head and no byte came after the body.
         """
         request = self._current_request
-        if not self._chunk or request is None or "Transfer-Encoding" in request.headers:
-            return None
+        if not self._chunk or request is None or request.message.chunked:
+            return 0
         end = self._chunk.find(HEAD_END) + len(HEAD_END)
         content = request.content
-        is_whole = content.is_eof() and self._came_bytes == end + content.total_bytes
-        return self._chunk[:end] if is_whole else None
+        return end if content.is_eof() and self._came_bytes == end + content.total_bytes else 0
 
     def check(self, now: float) -> None:
         """Close the connection if its caller is too slow.
@@ -162,7 +168,8 @@ class Connection(RequestHandler):
         """Answer one request after the other; aiohttp runs this as the connection's task."""
         try:
             while not self._force_close and not self._close:
-                await self._await_request()
+                if not self._messages:
+                    await self._await_request()
                 message, payload = self._messages.popleft()
                 self._make_room()
                 if not await self._serve(message, payload):
@@ -181,8 +188,6 @@ class Connection(RequestHandler):
                 self.transport.close()
 
     async def _await_request(self) -> None:
-        if self._messages:
-            return
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -193,7 +198,7 @@ class Connection(RequestHandler):
         """A request was taken from the queue: the parser may go on, if it was held up."""
         if self._parser is not None:
             self._parser.message_consumed()
-        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+        if self._buffer_paused and len(self._messages) <= REQUESTS_MAX // 2:
             self._resume_reading_if_drained()
 
     async def _serve(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> bool:
@@ -201,17 +206,14 @@ class Connection(RequestHandler):
         if isinstance(message, _ErrInfo):
             self._send_last(message.status, NOT_HTTP)
             return False
-        # A stream writer is for responses of aiohttp's own, which are not used here.
-        request = web.BaseRequest(
-            message, payload, self, cast(Any, None), cast(Any, self._task_handler), self._loop
-        )
+        request = Request(message, payload, self)
         self._request_in_progress = True
-        self._current_request = request
+        self._current_request = cast(Any, request)  # to be told when the connection is lost
         dispatcher = self._listener.dispatcher
         try:
             response = await dispatcher(request, self._peer)
             goes_on = self._send(response, message, dispatcher.closing or not payload.is_eof())
-            self._is_at_start = goes_on and self.whole_head() is not None
+            self._is_at_start = goes_on and bool(self._head_end())
             self._chunk = b""
             answer_bytes = len(response.body)
             del response, request  # whatever holds on to this frame must not hold the answer
@@ -259,8 +261,9 @@ class Connection(RequestHandler):
     def _refuse_early(self, data: bytes) -> bool:
         """Whether what came was answered already."""
         dispatcher = self._listener.dispatcher
-        is_leaving = self._force_close or self._close or dispatcher.closing
-        if self.transport is None or self._waiter is None or self._paused or is_leaving:
+        if self._force_close or self._close or dispatcher.closing or self._paused:
+            return False
+        if self.transport is None or self._waiter is None:
             return False
         answer = dispatcher.early.answer(data, self._peer)
         if answer is None:
@@ -285,10 +288,9 @@ class Connection(RequestHandler):
 
     def _send_last(self, status: int, text: str) -> None:
         """Answer what is no request, and close: nothing that follows can be understood."""
-        dispatcher = self._listener.dispatcher
-        dispatcher.responses[status] += 1
+        self._listener.dispatcher.responses[status] += 1
+        response = json_response(status, {"error": text})
         if self.transport is not None:
-            response = json_response(status, {"error": text})
             self.transport.write(response.head("close") + response.body)
         self.force_close()
 

@@ -11,11 +11,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from sedp.answer import Unanswered
 from sedp.daemon.access.guard import Guard, Scope
-from sedp.daemon.deadlines import TIMEOUT_HEADER, least_timeout, read_timeout
+from sedp.daemon.deadlines import TIMEOUT_HEADER, read_timeout
 from sedp.daemon.http.body import read_body
-from sedp.daemon.http.dispatch import Call, Handler, Route, Routes, json_response
+from sedp.daemon.http.dispatch import Alike, Call, Handler, Route, Routes, json_response
 from sedp.daemon.http.response import Response
+from sedp.daemon.http.turn_clock import TurnClock
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.oip.metadata import (
     DATA_EXTENSIONS,
@@ -26,9 +28,10 @@ from sedp.daemon.oip.metadata import (
 from sedp.daemon.oip.response import write_response
 from sedp.daemon.oip.statistics import Loaded, model_statistics
 from sedp.daemon.oip.wire import LENGTH_HEADER
-from sedp.daemon.repository import Repository, Served
+from sedp.daemon.repository import Repository
+from sedp.engine.events import NEVER_NS
 from sedp.errors import RequestError
-from sedp.live import Unanswered
+from sedp.live import UNKNOWN_LEVEL
 from sedp.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class DataPlane:
 
     Args:
         gather: statistics of all workers.
+        turns: on while a pipeline has a target.
     """
 
     def __init__(
@@ -50,15 +54,18 @@ class DataPlane:
         guard: Guard,
         settings: DaemonSettings,
         gather: Gather,
+        turns: TurnClock,
     ) -> None:
         self.ready = False
         self.settings = settings  # replaced when they are reloaded
         self._repository = repository
         self._guard = guard
         self._gather = gather
+        self._turns = turns
 
     def routes(self) -> Routes:
         """Every path there is now, with its methods."""
+        self._turns.is_on = any(one.pipeline.target_ns for one in self._repository.served())
         server = constant(server_metadata(DATA_EXTENSIONS))
         routes: dict[str, dict[str, Route]] = {
             "/v2": {"GET": Route(server, Scope.INFER)},
@@ -90,10 +97,11 @@ class DataPlane:
             f"{base}/stats": self._statistics(pipeline.name),
         }
         infer = functools.partial(self._infer, pipeline.name)
-        refuse = functools.partial(self._refuse, pipeline.name)
+        by_level = pipeline.levels > 1
+        refuse = functools.partial(self._refuse, pipeline.name, UNKNOWN_LEVEL if by_level else 1)
         return {
             **{path: {"GET": Route(handler, Scope.INFER)} for path, handler in gets.items()},
-            f"{base}/infer": {"POST": Route(infer, Scope.INFER, refuse)},
+            f"{base}/infer": {"POST": Route(infer, Scope.INFER, refuse, by_level)},
         }
 
     def _missing_below(self, name: str, rest: list[str]) -> str:
@@ -131,13 +139,13 @@ class DataPlane:
 
         return handle
 
-    def _refuse(self, name: str) -> Unanswered | None:
-        """Why no request would be let in now, whatever is in it."""
+    def _refuse(self, name: str, level: int) -> Unanswered | None:
+        """Why no request of a level would be let in now, whatever else is in it."""
         try:
             served = self._repository.find(name)
         except RequestError:
             return None  # said when the request is read
-        return served.engine.refuse(name)
+        return served.engine.refuse(name, self._turns.arrival_ns(), level)
 
     async def _infer(self, name: str, call: Call) -> Response:
         request = call.request
@@ -152,22 +160,25 @@ class DataPlane:
                 raise RequestError("the body is empty; POST a JSON object with inputs")
             # Only now: while the body arrived the pipeline may have been replaced.
             served = self._repository.find(name)
-            return await _answer(served, call, body, timeout_ns)
-
-
-async def _answer(served: Served, call: Call, body: bytes, timeout_ns: int | None) -> Response:
-    pipeline = served.pipeline
-    served.asked_ns = call.arrived_ns
-    inference = served.reader.read(body, call.request.headers.get(LENGTH_HEADER))
-    allowed_ns = least_timeout(pipeline.deadline_ns, inference.timeout_ns, timeout_ns)
-    columns = await served.engine.infer(
-        pipeline.name, inference.batch, deadline_ns=call.arrived_ns + allowed_ns
-    )
-    answer, json_bytes = write_response(pipeline, inference, columns)
-    if json_bytes is None:
-        return Response(body=answer, headers={"Content-Type": "application/json"})
-    headers = {"Content-Type": "application/octet-stream", LENGTH_HEADER: str(json_bytes)}
-    return Response(body=answer, headers=headers)
+            json_length = request.headers.get(LENGTH_HEADER)
+            try:
+                asked, answer = await served.infer(
+                    body,
+                    json_length,
+                    tenant=call.caller.tenant,
+                    arrived_ns=call.arrived_ns,
+                    deadline_ns=NEVER_NS if timeout_ns is None else call.arrived_ns + timeout_ns,
+                )
+            except Unanswered as err:
+                if err.level and json_length is not None and served.pipeline.levels > 1:
+                    refuse = functools.partial(self._refuse, name, err.level)
+                    call.alike = Alike(int(json_length), refuse)
+                raise
+        written, json_bytes = write_response(served.pipeline, asked, answer, answer.degraded)
+        if json_bytes is None:
+            return Response(body=written, headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/octet-stream", LENGTH_HEADER: str(json_bytes)}
+        return Response(body=written, headers=headers)
 
 
 def constant(body: object) -> Handler:

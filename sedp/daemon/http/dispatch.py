@@ -14,23 +14,37 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, NoReturn
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs
+from multidict import istr
 
+from sedp.answer import Unanswered
 from sedp.daemon.access.guard import ANYBODY, Guard, Peer, Scope
 from sedp.daemon.failures import CALLER_GONE, FailureLog, Refusal, refuse
 from sedp.daemon.http.compression import deflate
-from sedp.daemon.http.early_refusals import EarlyRefusals
+from sedp.daemon.http.early_refusals import EarlyRefusals, Reason
+from sedp.daemon.http.request import Request
 from sedp.daemon.http.response import SERVER, Response, json_response
 from sedp.daemon.request_ids import RequestIds
 from sedp.daemon.traces import read_trace
 from sedp.errors import RequestError
-from sedp.live import Unanswered
 
 __all__ = ["SERVER", "Call", "Dispatcher", "Handler", "Route", "Routes", "json_response"]
 
-REQUEST_ID_HEADER = "X-Request-Id"
+REQUEST_ID_HEADER = istr("X-Request-Id")
+
+
+class Alike(NamedTuple):
+    """Requests that are refused for the same reason as one that was read.
+
+    Args:
+        body_bytes: at the beginning of the body, that they share beside the head.
+        reason: why they are not served now, if so; counts one.
+    """
+
+    body_bytes: int
+    reason: Reason
 
 
 class Call:
@@ -41,25 +55,20 @@ class Call:
         id: the caller's `X-Request-Id`, or one of ours.
         arrived_ns: on the monotonic clock.
         caller: who asks; `ANYBODY` where nobody is asked.
+        alike: set by a handler that refuses it.
     """
 
-    __slots__ = ("arrived_ns", "caller", "id", "request")
+    __slots__ = ("alike", "arrived_ns", "caller", "id", "request")
 
-    def __init__(self, request: web.BaseRequest, id_: str, arrived_ns: int) -> None:
+    def __init__(self, request: Request, id_: str, arrived_ns: int) -> None:
         self.request = request
         self.id = id_
         self.arrived_ns = arrived_ns
         self.caller = ANYBODY
+        self.alike: Alike | None = None
 
 
 Handler = Callable[[Call], Awaitable[Response]]
-
-
-class HeadSource(Protocol):
-    """The connection that a request comes from."""
-
-    def whole_head(self) -> bytes | None:
-        """The request's head as it came, when nothing but the request came with it."""
 
 
 class Route(NamedTuple):
@@ -69,11 +78,13 @@ class Route(NamedTuple):
         scope: that the caller must have; `None` lets everybody in.
         refuse: why the next request would not be answered, whatever it is; asked, and counted,
             before a body is read. `None` when it may come.
+        by_body: what `refuse` says of one request need not hold for the next with the same head.
     """
 
     handler: Handler
     scope: Scope | None = None
-    refuse: Callable[[], Unanswered | None] | None = None
+    refuse: Reason | None = None
+    by_body: bool = False
 
 
 Routes = Mapping[str, Mapping[str, Route]]  # path → method → route
@@ -87,6 +98,7 @@ class Dispatcher:
         missing: says why a path is not there; the text of its 404.
         log: for what went wrong on our side.
         guard: asked who calls.
+        now_ns: when a request that is being read has arrived, on the monotonic clock.
     """
 
     def __init__(
@@ -95,6 +107,7 @@ class Dispatcher:
         missing: Callable[[str], str],
         log: FailureLog,
         guard: Guard | None = None,
+        now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.responses: Counter[int] = Counter()  # by status
         self.closing = False  # ask clients to leave after their next response
@@ -104,21 +117,19 @@ class Dispatcher:
         self._missing = missing
         self._log = log
         self._guard = guard or Guard()
+        self._now_ns = now_ns
         self._active = 0
         self._idle = asyncio.Event()
 
-    async def __call__(self, request: web.BaseRequest, peer: Peer) -> Response:
+    async def __call__(self, request: Request, peer: Peer) -> Response:
         """Answer one request, whatever happens.
 
         Args:
             peer: of the connection it came on.
         """
         headers = request.headers
-        call = Call(
-            request,
-            self._ids.choose(headers.get(REQUEST_ID_HEADER, "")),
-            time.monotonic_ns(),
-        )
+        id_ = self._ids.choose(headers.get(REQUEST_ID_HEADER, ""))
+        call = Call(request, id_, self._now_ns())
         self._active += 1
         try:
             response = await self._answer(call, peer)
@@ -130,8 +141,8 @@ class Dispatcher:
             if not self._active:
                 self._idle.set()
         self.responses[response.status] += 1
-        if "Accept-Encoding" in headers:
-            await deflate(response, headers["Accept-Encoding"])
+        if hdrs.ACCEPT_ENCODING in headers:
+            await deflate(response, headers[hdrs.ACCEPT_ENCODING])
         response.headers[REQUEST_ID_HEADER] = call.id
         if (trace := read_trace(headers)) is not None:
             response.headers |= trace.headers()
@@ -145,10 +156,12 @@ class Dispatcher:
 
     async def _answer(self, call: Call, peer: Peer) -> Response:
         try:
-            return await self._route(call, peer)
+            return await self._route(call, peer).handler(call)
         except RequestError as err:
             return json_response(err.status, {"error": str(err)}, err.headers)
         except Unanswered as err:
+            if call.alike is not None:
+                self._learn(call.request, peer, *call.alike)
             return self._refuse(refuse(err), err, call)
         except Exception as err:
             request = call.request
@@ -156,7 +169,8 @@ class Dispatcher:
             text = "the server failed on this request; its log has the reason under request id"
             return json_response(500, {"error": f"{text} {call.id}"})
 
-    async def _route(self, call: Call, peer: Peer) -> Response:
+    def _route(self, call: Call, peer: Peer) -> Route:
+        """What is to answer, once it is clear that the caller may ask."""
         request = call.request
         methods = self.routes.get(request.raw_path) or self.routes.get(request.path)
         route = None
@@ -165,29 +179,29 @@ class Dispatcher:
         if route is None or route.scope is not None:
             call.caller = self._guard.identify(request.headers, peer)
         if route is None:
-            return self._absent(request, methods)
+            self._say_absent(request, methods)
         if route.scope is not None:
             self._guard.require(call.caller, route.scope)
         if route.refuse is not None and (unanswered := route.refuse()) is not None:
-            self._learn(request, route.refuse, peer)
+            if not route.by_body:
+                self._learn(request, peer, 0, route.refuse)
             raise unanswered
-        return await route.handler(call)
+        return route
 
-    def _learn(
-        self, request: web.BaseRequest, reason: Callable[[], Unanswered | None], peer: Peer
-    ) -> None:
-        """Remember a refused head, if it alone says all there is to say about the request."""
+    def _learn(self, request: Request, peer: Peer, body_bytes: int, reason: Reason) -> None:
+        """Remember how a refused request began, if that says all there is to say about it."""
         headers = request.headers
-        head = cast(HeadSource, request.protocol).whole_head()
-        if head is None or request.version != HttpVersion11 or not request.keep_alive:
+        opening = request.connection.opening(body_bytes)
+        if opening is None or request.version != HttpVersion11 or not request.keep_alive:
             return
         if "Expect" in headers or "Upgrade" in headers or read_trace(headers) is not None:
             return
         id_ = headers.get(REQUEST_ID_HEADER, "")
         request_id = id_ if id_ and self._ids.choose(id_) == id_ else ""
-        self.early.learn(head, request.content_length or 0, peer, request_id, reason)
+        whole = request.content_length or 0
+        self.early.learn(opening, body_bytes, whole, peer, request_id, reason)
 
-    def _absent(self, request: web.BaseRequest, methods: Mapping[str, Route] | None) -> Response:
+    def _say_absent(self, request: Request, methods: Mapping[str, Route] | None) -> NoReturn:
         if methods is None:
             raise RequestError(self._missing(request.path), 404)
         allow = ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))

@@ -5,6 +5,9 @@ that the others need. Clients send the same head again and again; one that the p
 that was refused before its body was looked at, means the same when it comes again byte for byte.
 So it is looked up, not read: there is no second parser whose idea of a request could differ.
 
+Where the reason depends on the request's level, which stands in its body, the first bytes of the
+body have to be the same, too.
+
 Whether there is still a reason to refuse is asked each time; an entry lives for a second, so a
 caller whose key is withdrawn learns so.
 """
@@ -17,19 +20,23 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+from sedp.answer import Unanswered
 from sedp.daemon.access.guard import Peer
 from sedp.daemon.failures import refuse
 from sedp.daemon.http.response import json_response
 from sedp.daemon.request_ids import RequestIds
 from sedp.engine.events import Outcome
-from sedp.live import Unanswered
 
 HEADS_MAX = 256
-HEAD_BYTES_MAX = 4096
+OPENINGS_MAX = 64  # of one head
+OPENING_BYTES_MAX = 4096
 LIFE_S = 1.0
 LINE_END = b"\r\n"
 HEAD_END = LINE_END + LINE_END
 SAYINGS = 16  # refusals of each kind in use; their Retry-After differs
+
+
+Reason = Callable[[], Unanswered | None]  # why a request is not served now, if so; counts it
 
 
 class KnownHead(NamedTuple):
@@ -39,15 +46,17 @@ class KnownHead(NamedTuple):
         body_bytes: that follow it.
         peer: of the connection it came on.
         request_id: the caller's; "" for a new one each time.
-        reason: why such a request is not served now, if so; counts it.
         until_s: on the monotonic clock.
+        told_bytes: at the beginning of a body, that say which reason holds.
+        reasons: by these bytes.
     """
 
     body_bytes: int
     peer: Peer
     request_id: str
-    reason: Callable[[], Unanswered | None]
     until_s: float
+    told_bytes: int
+    reasons: dict[bytes, Reason]
 
 
 class EarlyRefusals:
@@ -66,25 +75,35 @@ class EarlyRefusals:
 
     def learn(
         self,
-        head: bytes,
+        opening: bytes,
+        told_bytes: int,
         body_bytes: int,
         peer: Peer,
         request_id: str,
-        reason: Callable[[], Unanswered | None],
+        reason: Reason,
     ) -> None:
-        """Remember a head that was read and refused.
+        """Remember a request that was read and refused.
 
         Args:
-            head: to its empty line.
+            opening: its head to the empty line, and the first `told_bytes` of its body.
             body_bytes: by its Content-Length; the caller makes sure that nothing else in the head
                 says how a body is sent or when.
         """
-        if len(head) > HEAD_BYTES_MAX:
+        if len(opening) > OPENING_BYTES_MAX:
             return
-        if len(self.heads) >= HEADS_MAX:
-            self.heads.clear()
-        until_s = time.monotonic() + LIFE_S
-        self.heads[head] = KnownHead(body_bytes, peer, request_id, reason, until_s)
+        size = len(opening) - told_bytes
+        head, told, now_s = opening[:size], opening[size:], time.monotonic()
+        known = self.heads.get(head)
+        if known is None or (known.told_bytes, known.peer) != (told_bytes, peer):
+            known = None
+        if known is None or known.until_s < now_s:
+            if len(self.heads) >= HEADS_MAX:
+                self.heads.clear()
+            until_s = now_s + LIFE_S
+            known = KnownHead(body_bytes, peer, request_id, until_s, told_bytes, {})
+            self.heads[head] = known
+        if len(known.reasons) < OPENINGS_MAX:
+            known.reasons[told] = reason
 
     def answer(self, data: bytes, peer: Peer) -> bytes | None:
         """The whole response, when `data` is exactly one request that is to be refused.
@@ -100,7 +119,8 @@ class EarlyRefusals:
         if time.monotonic() > known.until_s:
             del self.heads[head]
             return None
-        unanswered = known.reason()
+        reason = known.reasons.get(data[end : end + known.told_bytes])
+        unanswered = None if reason is None else reason()
         if unanswered is None:
             return None
         status, start, body = self._said(unanswered)

@@ -15,7 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 from sedp.daemon.http.limits import PARSER_LIMITS, READ_BYTES_MAX
 from sedp.errors import ConfigError
 
-_USED = {"_messages", "_waiter", "_parser", "_buffer_paused", "_msg_queue_resume_size"}
+_USED = {"_messages", "_waiter", "_parser", "_buffer_paused", "_reading_paused"}
 _USED |= {"_max_msg_queue_size", "_force_close", "_close", "_task_handler", "_paused", "_loop"}
 _USED |= {"_current_request", "_request_in_progress", "_handler_waiter", "_upgraded"}
 _USED |= {"_drain_helper", "_resume_reading_if_drained"}

@@ -46,16 +46,13 @@ class Response:
         Args:
             connection: value of that header, "" to leave it out.
         """
-        headers = self.headers
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        assert lines.count("\n") == len(headers), "a header has a line break"
+        lines = _STARTS.get(self.status) or f"HTTP/1.1 {self.status} \r\n"
+        for name, value in self.headers.items():
+            lines += f"{name}: {value}\r\n"
+        assert lines.count("\n") == len(self.headers) + 1, "a header has a line break"
         if connection:
             lines += f"Connection: {connection}\r\n"
-        start = _STARTS.get(self.status) or f"HTTP/1.1 {self.status} \r\n"
-        return (
-            f"{start}{lines}Content-Length: {len(self.body)}\r\nServer: {SERVER}\r\n"
-            f"Date: {_CLOCK.text()}\r\n\r\n"
-        ).encode("latin-1")
+        return f"{lines}Content-Length: {len(self.body)}\r\n{_CLOCK.end()}".encode("latin-1")
 
 
 def json_response(status: int, body: object, headers: Mapping[str, str] | None = None) -> Response:
@@ -66,16 +63,17 @@ def json_response(status: int, body: object, headers: Mapping[str, str] | None =
 
 
 class _Clock:
-    """The time as HTTP writes it, written anew once a second."""
+    """How every head ends, with the time in it; written anew once a second."""
 
     def __init__(self) -> None:
         self._second = 0
         self._text = ""
 
-    def text(self) -> str:
+    def end(self) -> str:
         second = int(time.time())
         if second != self._second:
-            self._text = email.utils.formatdate(second, usegmt=True)
+            date = email.utils.formatdate(second, usegmt=True)
+            self._text = f"Server: {SERVER}\r\nDate: {date}\r\n\r\n"
             self._second = second
         return self._text
 

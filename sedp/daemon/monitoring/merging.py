@@ -9,19 +9,32 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from sedp.daemon.access.guard import GuardStatistics
-from sedp.daemon.monitoring.statistics import DaemonStatistics
+from sedp.daemon.monitoring.statistics import DaemonStatistics, LoadStatistics
+from sedp.engine.graph import StagePlan
 from sedp.engine.histogram import BOUNDS, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics
 from sedp.storage.miss_policy import MissStatistics
 from sedp.storage.statistics import StoreStatistics, TableStatistics
 from sedp.storage.tier import TierStatistics
 
-LEVELS = {"in_flight", "in_flight_bytes", "queue_rows", "queue_events", "running", "connections"}
+RECENT_MOVES_MAX = 20
+NO_PLAN = StagePlan(0, 0, 0, 0)
+BREAKER_STATES = ("", "closed", "probing", "open")  # from good to bad
+LEVELS = {
+    "in_flight",
+    "in_flight_max",
+    "in_flight_bytes",
+    "queue_rows",
+    "queue_events",
+    "running",
+    "connections",
+    "pressure",
+}
 OWN_TIERS = {"ram", "absent"}  # each process has its own; files are the same for all
 
 T = TypeVar("T")
@@ -45,6 +58,7 @@ def merge(parts: Sequence[DaemonStatistics]) -> DaemonStatistics:
         log_lines_left_out=sum(part.log_lines_left_out for part in parts),
         guard=functools.reduce(_add, [part.guard for part in parts]),
         workers=tuple(itertools.chain.from_iterable(part.workers for part in parts)),
+        load=functools.reduce(_add_loads, [part.load for part in parts]),
     )
 
 
@@ -57,12 +71,13 @@ def past(statistics: DaemonStatistics) -> DaemonStatistics:
         uptime_ns=0,
         engine=EngineStatistics(
             tuple(_without_levels(pipeline) for pipeline in engine.pipelines),
-            tuple(_without_levels(stage) for stage in engine.stages),
+            tuple(replace(_without_levels(s), plan=NO_PLAN, breaker="") for s in engine.stages),
         ),
         store=store and _past_store(store),
         listeners={n: _without_levels(part) for n, part in statistics.listeners.items()},
         guard=_past_guard(statistics.guard),
         workers=(),
+        load=_past_load(statistics.load),
     )
 
 
@@ -75,6 +90,7 @@ def known(statistics: DaemonStatistics, pipelines: Iterable[str]) -> DaemonStati
             tuple(p for p in engine.pipelines if p.name in names),
             tuple(s for s in engine.stages if s.pipeline in names),
         ),
+        load=_known_load(statistics.load, names),
     )
 
 
@@ -104,10 +120,53 @@ def _add(one: Any, other: Any) -> Any:
         }
     if is_dataclass(one):
         names = [field.name for field in fields(one)]
-        sums = {name: _add(getattr(one, name), getattr(other, name)) for name in names}
+        sums = {
+            name: SPECIAL.get(name, _add)(getattr(one, name), getattr(other, name))
+            for name in names
+        }
         return replace(one, **sums)  # type: ignore[type-var]
     assert one == other
     return one
+
+
+def _add_plans(one: StagePlan, other: StagePlan) -> StagePlan:
+    """Runs at once and rows waiting add up; of what concerns a batch the greater counts."""
+    return StagePlan(
+        one.concurrency + other.concurrency,
+        max(one.batch_rows_max, other.batch_rows_max),
+        max(one.batch_wait_ns, other.batch_wait_ns),
+        one.queue_rows_max + other.queue_rows_max,
+    )
+
+
+def _worse_breaker(one: str, other: str) -> str:
+    return max(one, other, key=BREAKER_STATES.index)
+
+
+def _add_loads(one: LoadStatistics, other: LoadStatistics) -> LoadStatistics:
+    recent = sorted((*one.recent, *other.recent), key=lambda move: move.at_ns)
+    return LoadStatistics(
+        one.frozen + other.frozen,
+        _add(one.moves, other.moves),
+        tuple(recent[-RECENT_MOVES_MAX:]),
+        _add(one.shed, other.shed),
+        _join((one.own, other.own), lambda own: (own.pipeline, own.name), _add),
+    )
+
+
+def _known_load(load: LoadStatistics, names: Set[str]) -> LoadStatistics:
+    return replace(
+        load,
+        moves={name: count for name, count in load.moves.items() if name in names},
+        recent=tuple(move for move in load.recent if move.pipeline in names),
+        shed={name: counts for name, counts in load.shed.items() if name in names},
+        own=tuple(own for own in load.own if own.pipeline in names),
+    )
+
+
+def _past_load(load: LoadStatistics) -> LoadStatistics:
+    own = tuple(replace(one, levels=dict.fromkeys(one.levels, 0)) for one in load.own)
+    return replace(load, frozen=0, own=own)
 
 
 def _add_histograms(one: HistogramSnapshot, other: HistogramSnapshot) -> HistogramSnapshot:
@@ -188,3 +247,11 @@ def _past_guard(guard: GuardStatistics) -> GuardStatistics:
 
 def _without_levels(part: Any) -> Any:
     return replace(part, **{f.name: 0 for f in fields(part) if f.name in LEVELS})
+
+
+SPECIAL: Mapping[str, Callable[[Any, Any], Any]] = {
+    "breaker": _worse_breaker,
+    "plan": _add_plans,
+    "pressure": max,
+}
+"""Fields that neither add up nor stay."""

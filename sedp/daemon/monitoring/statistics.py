@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sedp.daemon.access.guard import GuardStatistics
 from sedp.engine.statistics import EngineStatistics
+from sedp.manager.moves import Move
 from sedp.storage.statistics import StoreStatistics
 
 NOBODY_ASKED = GuardStatistics(0, 0, {})
@@ -52,6 +53,43 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnCounts:
+    """What one stage tells of itself.
+
+    Args:
+        counts: from its opening.
+        levels: of now.
+    """
+
+    pipeline: str
+    name: str
+    counts: Mapping[str, int]
+    levels: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStatistics:
+    """What is done under load, besides what engines count.
+
+    Args:
+        frozen: processes that move no knob.
+        moves: of knobs since the start, by pipeline.
+        recent: the last moves, oldest first.
+        shed: events since the start, by pipeline and level; only of those that were read.
+        own: of the stages that tell something.
+    """
+
+    frozen: int = 0
+    moves: Mapping[str, int] = field(default_factory=dict)
+    recent: tuple[Move, ...] = ()
+    shed: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    own: tuple[OwnCounts, ...] = ()
+
+
+UNLOADED = LoadStatistics()
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatistics:
     """One moment of a daemon.
 
@@ -61,6 +99,7 @@ class DaemonStatistics:
         log_lines_left_out: failures counted but not logged, to keep the log bounded.
         guard: who was turned away, and what tenants use.
         workers: the processes that serve, by number; none when the daemon serves by itself.
+        load: what is done under it.
     """
 
     ready: bool
@@ -71,3 +110,4 @@ class DaemonStatistics:
     log_lines_left_out: int
     guard: GuardStatistics = NOBODY_ASKED
     workers: tuple[WorkerState, ...] = ()
+    load: LoadStatistics = UNLOADED

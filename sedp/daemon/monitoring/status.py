@@ -14,7 +14,8 @@ from dataclasses import asdict
 from typing import Any
 
 from sedp import __version__
-from sedp.daemon.monitoring.statistics import DaemonStatistics, WorkerState
+from sedp.daemon.monitoring.moves import tell_move
+from sedp.daemon.monitoring.statistics import DaemonStatistics, LoadStatistics, WorkerState
 from sedp.engine.histogram import Histogram, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageStatistics
 from sedp.pipeline import Pipeline
@@ -63,6 +64,7 @@ class StatusWriter:
                 self._stage(stage, old_stages.get((stage.pipeline, stage.name)))
                 for stage in statistics.engine.stages
             ],
+            "tuning": _tuning(statistics.load),
             "store": statistics.store and _store(statistics.store),
         }
 
@@ -81,15 +83,17 @@ class StatusWriter:
         return {
             "name": now.name,
             "in_flight": now.in_flight,
-            "in_flight_max": pipeline.in_flight_max,
+            "in_flight_max": now.in_flight_max or pipeline.in_flight_max,
             "deadline_seconds": pipeline.deadline_ns / 1e9,
+            "target_seconds": pipeline.target_ns / 1e9 if pipeline.target_ns else None,
+            "pressure": now.pressure / 1000,
+            "degraded": dict(now.degraded),
             "outcomes": {outcome.name.lower(): count for outcome, count in now.outcomes.items()},
             "latency_seconds": _quantiles(now.latency_ns, old.latency_ns if old else NOTHING, 1e-9),
         }
 
     def _stage(self, now: StageStatistics, old: StageStatistics | None) -> dict[str, Any]:
-        stages = self.pipelines[now.pipeline].stages
-        plan = next(stage.use.plan for stage in stages if stage.name == now.name)
+        plan = now.plan
         return {
             "pipeline": now.pipeline,
             "name": now.name,
@@ -98,14 +102,29 @@ class StatusWriter:
             "queue_events": now.queue_events,
             "running": now.running,
             "concurrency": plan.concurrency,
+            "batch_rows_max": plan.batch_rows_max,
+            "batch_wait_max_seconds": plan.batch_wait_ns / 1e9,
             "batches": now.batches,
             "events": now.events,
             "rows": now.rows,
             "failures": now.failures,
+            "fallbacks": now.fallbacks,
+            "skips": now.skips,
+            "timeouts": now.timeouts,
+            "hedges": now.hedges,
+            "breaker": now.breaker,
             "wait_seconds": _quantiles(now.wait_ns, old.wait_ns if old else NOTHING, 1e-9),
             "service_seconds": _quantiles(now.service_ns, old.service_ns if old else NOTHING, 1e-9),
             "batch_rows": _quantiles(now.batch_rows, old.batch_rows if old else NOTHING, 1),
         }
+
+
+def _tuning(load: LoadStatistics) -> dict[str, Any]:
+    return {
+        "frozen": load.frozen,
+        "moves": dict(load.moves),
+        "recent": [tell_move(move) for move in reversed(load.recent)],
+    }
 
 
 def _worker(worker: WorkerState) -> dict[str, Any]:

@@ -9,51 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-STYLE = """
-:root { color-scheme: light dark;
-  --page: #f5f6f8; --card: #fff; --ink: #1c2330; --soft: #667085; --line: #e3e6eb;
-  --accent: #0f7b8a; --track: #e8ebf0; --good: #1a7f4b; --warn: #b25e09; --bad: #c0322b;
-  --ram: #0f7b8a; --lmdb: #5aa9a3; --rocksdb: #b9a24a; --absent: #9aa4b2; --default: #d08b5b; }
-@media (prefers-color-scheme: dark) { :root {
-  --page: #12151b; --card: #1b2029; --ink: #e6e9ef; --soft: #98a2b3; --line: #2b323e;
-  --accent: #4fc3cf; --track: #2a313d; --good: #55c98a; --warn: #e6a34a; --bad: #f0776f;
-  --ram: #4fc3cf; --lmdb: #3f8f8a; --rocksdb: #a8923f; --absent: #667085; --default: #b8734a; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1.25rem 3rem; background: var(--page);
-  color: var(--ink); font: 15px/1.45 system-ui, sans-serif; font-variant-numeric: tabular-nums; }
-header { display: flex; flex-wrap: wrap; align-items: baseline; gap: .4rem 1rem; }
-h1 { margin: 0; font-size: 1.35rem; letter-spacing: -.01em; }
-h2 { margin: 2rem 0 .6rem; font-size: .8rem; font-weight: 600; letter-spacing: .07em;
-  text-transform: uppercase; color: var(--soft); }
-h3 { margin: 0; font-size: 1rem; }
-a { color: var(--accent); }
-.soft { color: var(--soft); font-size: .85rem; }
-.push { margin-left: auto; }
-.badge { border-radius: 1rem; padding: .1rem .65rem; font-size: .8rem; font-weight: 600;
-  border: 1px solid currentColor; }
-.good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); }
-.cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: .7rem;
-  padding: 1rem 1.1rem; overflow-x: auto; }
-.row { display: flex; align-items: baseline; gap: .6rem; flex-wrap: wrap; }
-.big { font-size: 1.9rem; font-weight: 650; letter-spacing: -.02em; }
-.facts { display: grid; grid-template-columns: repeat(3, 1fr); gap: .2rem .8rem; margin: .7rem 0; }
-.facts b { display: block; font-weight: 600; }
-.bar + .row { margin-top: .7rem; }
-.bar { display: flex; height: .45rem; min-width: 5rem; border-radius: .3rem; overflow: hidden;
-  background: var(--track); }
-.bar i { display: block; height: 100%; background: var(--accent); }
-svg { display: block; width: 100%; height: 2.6rem; margin-top: .5rem; }
-polyline { fill: none; stroke: var(--accent); stroke-width: 1.6;
-  vector-effect: non-scaling-stroke; }
-.dot { display: inline-block; width: .6rem; height: .6rem; border-radius: 50%; }
-table { border-collapse: collapse; width: 100%; }
-th { text-align: right; font-weight: 500; font-size: .8rem; color: var(--soft); }
-td, th { padding: .4rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-td { text-align: right; }
-tr:last-child > * { border-bottom: 0; }
-td:first-child, th:first-child { text-align: left; padding-left: 0; }
-"""
+from sedp.daemon.monitoring.status_style import STYLE
 
 SCRIPT = """
 'use strict';
@@ -137,7 +93,8 @@ function pipelineCard(pipeline, status) {
     const kind = name === 'answered' ? 'good' : name === 'failed' ? 'bad' : 'warn';
     outcomes.append(make('span', kind, count(n) + ' ' + name.replace('_', ' ')));
   }
-  const late = latency.p99 > pipeline.deadline_seconds * .8 ? 'warn' : '';
+  const limit = pipeline.target_seconds || pipeline.deadline_seconds * .8;
+  const late = latency.p99 > limit ? 'warn' : '';
   return make('div', 'card',
     make('div', 'row', make('h3', '', pipeline.name),
       make('span', 'soft push', 'deadline ' + seconds(pipeline.deadline_seconds))),
@@ -147,6 +104,42 @@ function pipelineCard(pipeline, status) {
       fact('p99', make('span', late, seconds(latency.p99))),
       fact('in flight', count(pipeline.in_flight) + ' / ' + count(pipeline.in_flight_max))),
     fill(pipeline.in_flight / pipeline.in_flight_max), outcomes);
+}
+function total(counts) {
+  return Object.values(counts).reduce((sum, n) => sum + n, 0);
+}
+function share(part, whole) {
+  return whole ? (100 * part / whole).toFixed(part ? 1 : 0) + ' %' : '–';
+}
+function targetTable(pipelines) {
+  return table(['pipeline', 'target', 'p99', 'pressure', '', 'shed', 'degraded', 'by'],
+    pipelines.map(p => {
+      const all = total(p.outcomes), worst = Object.entries(p.degraded).filter(([, n]) => n)
+        .sort((a, b) => b[1] - a[1]).map(([name, n]) => count(n) + ' ' + name);
+      const late = p.target_seconds && p.latency_seconds.p99 > p.target_seconds ? 'bad' : '';
+      return [p.name, p.target_seconds ? seconds(p.target_seconds) : 'none',
+        make('span', late, seconds(p.latency_seconds.p99)),
+        p.target_seconds ? p.pressure.toFixed(2) : '–', fill(p.pressure),
+        share(p.outcomes.shed, all), share(total(p.degraded), p.outcomes.answered),
+        worst.join(', ') || '–'];
+    }));
+}
+function knobValue(knob, value) {
+  return knob === 'batch_wait_ns' ? seconds(value / 1e9)
+    : typeof value === 'number' ? count(value) : value;
+}
+function moveTable(tuning) {
+  const card = table(['when', 'stage', 'knob', 'from', 'to', 'why', 'expected', 'came'],
+    tuning.recent.map(m => [age(Math.max(0, Date.now() / 1000 - m.at)),
+      make('span', '', make('span', 'soft', m.pipeline + ' / '), m.stage),
+      m.knob.replace(/_(max|ns)/g, '').replaceAll('_', ' '), knobValue(m.knob, m.before),
+      knobValue(m.knob, m.after), make('span', 'why', m.reason),
+      m.expected ? '×' + m.expected.gain.toFixed(2) : '–',
+      m.came ? make('span', m.came.verdict === 'kept' ? 'good' : 'warn',
+        '×' + m.came.gain.toFixed(2) + ' ' + m.came.verdict) : '–']));
+  card.append(make('div', 'row soft', count(total(tuning.moves)) + ' moves since the start',
+    tuning.frozen ? make('span', 'warn', 'frozen') : ''));
+  return card;
 }
 function table(heads, rows) {
   const body = make('tbody');
@@ -161,16 +154,18 @@ function table(heads, rows) {
 function stageTable(stages) {
   return table(
     ['stage', 'queue', 'rows waiting', 'running', 'wait p50', 'p99', 'service p50', 'p99',
-      'rows a batch', 'batches', 'failed'],
+      'rows a batch', 'batches', 'failed', 'stood in'],
     stages.map(s => [
-      make('span', '', make('span', 'soft', s.pipeline + ' / '), s.name),
+      make('span', '', make('span', 'soft', s.pipeline + ' / '), s.name,
+        make('span', 'bad', s.breaker && s.breaker !== 'closed' ? ' left alone' : '')),
       fill(s.queue_rows / s.queue_rows_max),
       count(s.queue_rows) + ' / ' + count(s.queue_rows_max),
       count(s.running) + ' / ' + count(s.concurrency),
       seconds(s.wait_seconds.p50), seconds(s.wait_seconds.p99),
       seconds(s.service_seconds.p50), seconds(s.service_seconds.p99),
       s.batch_rows.p50 === undefined ? '–' : count(s.batch_rows.p50),
-      count(s.batches), make('span', s.failures ? 'bad' : '', count(s.failures))]));
+      count(s.batches), make('span', s.failures ? 'bad' : '', count(s.failures)),
+      make('span', s.fallbacks ? 'warn' : '', count(s.fallbacks))]));
 }
 function storeTable(store) {
   const legend = make('div', 'row soft');
@@ -223,7 +218,11 @@ function draw(status) {
     `version ${status.version}, up ${age(status.uptime_seconds)}`;
   const cards = make('div', 'cards', ...status.pipelines.map(p => pipelineCard(p, status)));
   const parts = [make('h2', '', 'Pipelines'), cards];
+  if (status.pipelines.some(p => p.target_seconds || total(p.degraded)))
+    parts.push(make('h2', '', 'Under load'), targetTable(status.pipelines));
   parts.push(make('h2', '', 'Stages'), stageTable(status.stages));
+  if (status.tuning.recent.length || status.tuning.frozen)
+    parts.push(make('h2', '', 'Moves of knobs'), moveTable(status.tuning));
   if (status.store) parts.push(make('h2', '', 'Parameter store'), storeTable(status.store));
   if (status.workers.length) parts.push(make('h2', '', 'Workers'), workerTable(status.workers));
   parts.push(make('h2', '', 'Front door'), frontTable(status.listeners));

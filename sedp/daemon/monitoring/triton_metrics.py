@@ -17,9 +17,15 @@ from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageSt
 VERSION = "1"  # of every pipeline: a config has one version of each
 US = 1_000  # nanoseconds
 REASONS: Mapping[str, tuple[Outcome, ...]] = {
-    "REJECTED": (Outcome.QUEUE_FULL, Outcome.DEADLINE, Outcome.DRAINING),
+    "REJECTED": (
+        Outcome.QUEUE_FULL,
+        Outcome.DEADLINE,
+        Outcome.DRAINING,
+        Outcome.SHED,
+        Outcome.QUARANTINED,
+    ),
     "CANCELED": (Outcome.CANCELLED,),
-    "BACKEND": (Outcome.FAILED,),
+    "BACKEND": (Outcome.FAILED, Outcome.UNAVAILABLE),
     "OTHER": (),
 }
 TEXTS = {

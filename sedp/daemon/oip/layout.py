@@ -28,7 +28,8 @@ from sedp.daemon.oip.wire import (
     decode_body,
 )
 from sedp.errors import RequestError
-from sedp.pipeline import Pipeline, nearest
+from sedp.pipeline import Pipeline
+from sedp.pipeline_checks import nearest
 
 TIMEOUT_US_MAX = 2**63 // 1_000 - 1  # in nanoseconds it must stay an int64
 

@@ -10,7 +10,7 @@ the *frame*, is written once and kept with what was asked; a response fills in v
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -20,16 +20,21 @@ from sedp.daemon.oip.request import InferenceRequest
 from sedp.daemon.oip.tensors import write_binary, write_json
 from sedp.pipeline import Pipeline
 
+DEGRADED = "degraded"  # parameter of an answer: names of stages, with commas between
 FRAMES_MAX = 1024  # kept with one set of outputs: one for each number of candidates
 
 
 def write_response(
-    pipeline: Pipeline, request: InferenceRequest, columns: Mapping[str, Array]
+    pipeline: Pipeline,
+    request: InferenceRequest,
+    columns: Mapping[str, Array],
+    degraded: Sequence[str] = (),
 ) -> tuple[bytes, int | None]:
     """Encode the wanted outputs.
 
     Args:
         columns: by output name, at least those wanted.
+        degraded: stages that did less than they could; told in the parameter of that name.
 
     Returns:
         The body, and the length of its JSON part when binary tensors follow, else `None`.
@@ -42,6 +47,8 @@ def write_response(
     text = [frame[0]]
     if request.id is not None:
         text += (b'"id":', orjson.dumps(request.id), b",")
+    if degraded:
+        text += (b'"parameters":', orjson.dumps({DEGRADED: ",".join(degraded)}), b",")
     text.append(b'"outputs":[')
     tails: list[bytes] = []
     for wanted, opening in zip(outputs, frame[1:], strict=True):

@@ -17,7 +17,7 @@ import functools
 import re
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ import numpy as np
 from sedp.columns import DTYPES, Array
 from sedp.daemon.oip.json_numbers import read_floats, read_integers
 from sedp.errors import RequestError
+from sedp.storage.kernel import kernel
 
 assert sys.byteorder == "little", "the wire is little-endian and arrays are sent as they lie"
 
@@ -130,7 +131,7 @@ def write_json(name: str, datatype: str, array: Array) -> Array | list[str]:
         except UnicodeDecodeError as err:
             raise _unwritable(name, "is not UTF-8 text") from err
     flat = np.ascontiguousarray(array).reshape(-1)
-    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+    if flat.dtype.kind == "f" and not _are_finite(flat):
         raise _unwritable(name, "holds NaN or infinity")
     return flat
 
@@ -210,13 +211,31 @@ def _read_byte_strings(name: str, count: int, raw: bytes) -> Array:
 
 
 def _check_finite(name: str, array: Array) -> None:
-    finite = np.isfinite(array)
-    if b"\0" in finite.tobytes():  # a quarter of the time of .all()
-        place = [int(index) for index in np.argwhere(~finite)[0]]
+    if not _are_finite(array):
+        place = np.flatnonzero(~np.isfinite(array))[0]
         raise RequestError(
-            f"tensor {name!r}: element {place[0] if len(place) == 1 else place} is NaN or "
-            "infinite (or too large for its datatype); send finite numbers"
+            f"tensor {name!r}: element {place} is NaN or infinite (or too large for its "
+            "datatype); send finite numbers"
         )
+
+
+def _are_finite(values: Array) -> bool:
+    """Of flat floats; by compiled code where there is some, as numpy's takes several calls."""
+    check = _FINITE_CHECKS.get(values.dtype) if values.flags.aligned else None
+    return check(values) if check is not None else bool(np.isfinite(values).all())
+
+
+def _check_each(values: Array) -> bool:
+    finite = True
+    for value in values:
+        finite &= np.isfinite(value)
+    return finite
+
+
+_FINITE_CHECKS: dict[np.dtype[Any], Callable[[Array], bool]] = {
+    DTYPES["FP32"]: kernel("boolean(Array(float32, 1, 'C', readonly=True))")(_check_each),
+    DTYPES["FP64"]: kernel("boolean(Array(float64, 1, 'C', readonly=True))")(_check_each),
+}
 
 
 def _count_error(name: str, have: int, shape: Sequence[int]) -> RequestError:
