@@ -14,15 +14,19 @@ from bench.figure import Figure, Report
 from bench.machine import describe_machine
 
 BENCHES = {
+    "candidate_cut": "Quality when candidates are cut; 2x demand beside dropping requests.",
+    "controllers": "Every admission controller on the same loads, under the virtual clock.",
     "ctr_rank": "A ranker of the usual size beside mosec, and beside bare arithmetic.",
     "engine": "Overhead of the engine a request and stage; simulated requests a second.",
     "http": "CPU a request and requests a second beside a bare aiohttp echo.",
+    "overload": "The daemon under more load than it can carry: steps, levels, callers that retry.",
     "promo_rank": "The demo through its daemon: quality, and latency at a fixed rate.",
     "start": "Seconds until help, until a restarted daemon is ready, and from nothing.",
+    "query_cache": "Look-ups of cached scores; what a cache saves where requests repeat.",
     "store": "Look-ups and imports against the limits of the machine and the libraries.",
     "store_large": "A table of four times the memory, and placement when what is hot changes.",
 }
-OPTION_OF = {"rows": "store_large", "mosec_python": "ctr_rank"}
+OPTION_OF = {"data_dir": "controllers", "rows": "store_large", "mosec_python": "ctr_rank"}
 WIDTH = 140  # of the table where there is no terminal to fill
 EPILOG = "\b\nBenches:\n" + "\n".join(f"  {name}  {text}" for name, text in BENCHES.items())
 
@@ -35,6 +39,7 @@ CONTEXT = {"max_content_width": 100, "token_normalize_func": lambda text: text.r
 @click.option("--quick", is_flag=True, help="A few seconds, wider spread.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures.")
 @click.option("--seed", default=1, show_default=True, help="Of all dice.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Recorded traces: controllers.")
 @click.option("--rows", type=click.IntRange(min=100_000), help="Of the table of store_large.")
 @click.option("--mosec-python", metavar="PATH", help="Interpreter with mosec, for ctr_rank.")
 def main(name: str, quick: bool, json_path: Path | None, seed: int, **own: object) -> None:

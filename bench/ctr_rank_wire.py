@@ -40,8 +40,8 @@ class Requests:
         """The tensors' bytes alone."""
         return [post(MOSEC_PATH, body) for body in self.bodies]
 
-    def oip_binary(self) -> list[bytes]:
-        """Open Inference Protocol with binary tensors, both ways."""
+    def oip_binary(self, priority: int = 0) -> list[bytes]:
+        """Open Inference Protocol with binary tensors, both ways; `priority` 0 names none."""
         inputs = [
             {
                 "name": name,
@@ -51,7 +51,8 @@ class Requests:
             }
             for name, datatype, shape, array in self._tensors
         ]
-        document = {"inputs": inputs, "parameters": {"binary_data_output": True}}
+        parameters = {"binary_data_output": True} | ({"priority": priority} if priority else {})
+        document = {"inputs": inputs, "parameters": parameters}
         head = msgspec.json.encode(document)
         extra = f"{LENGTH_HEADER}: {len(head)}\r\n"
         return [post(SEDP_PATH, head + body, extra) for body in self.bodies]

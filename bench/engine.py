@@ -32,7 +32,8 @@ from sedp.engine.scheduler import Scheduler
 from sedp.pipeline import compile_graph
 from sedp.simulator.arrival import Arrival
 from sedp.simulator.execution import StageExecution
-from sedp.simulator.loop import SimulatedRun, Simulator
+from sedp.simulator.ledger import SimulatedRun
+from sedp.simulator.loop import Simulator
 from sedp.simulator.service import LinearService, StageCost
 from sedp.simulator.traffic import poisson
 
@@ -211,7 +212,7 @@ def _simulate(requests: int, seed: int, *, execute: bool) -> SimulatedRun:
     pipeline = pass_pipeline(STAGES)
     dice, traffic_dice = np.random.default_rng(seed).spawn(2)
     service = LinearService((StageCost(RUN_NS, row_ns=500.0),) * STAGES)
-    execution = StageExecution([pipeline], lambda event, columns: None) if execute else None
+    execution = StageExecution([pipeline], lambda *answer: None) if execute else None
     simulator = Simulator(Scheduler(compile_graph([pipeline])), service, dice, execution=execution)
     arrivals: Iterator[Arrival] = poisson(OFFERED_RATE, requests, traffic_dice, rows=np.array([1]))
     if execute:
