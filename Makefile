@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo-data replay test histories crash power-cut syscall-faults lint format bench
-.PHONY: workers slow-clients reloads soak leavers hostile hostile-full schema clean
+.PHONY: workers cache overload slow-clients reloads soak leavers hostile hostile-full schema clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,10 @@ test: $(VENV)/installed-dev  ## run the test suite
 
 histories: $(VENV)/installed-dev  ## HISTORIES=500 random histories of the store against a model
 	@SEDP_HISTORIES=$(or $(HISTORIES),500) $(BIN)/python -m pytest --timeout 0 tests/storage/test_history.py
+
+cache: $(VENV)/installed-dev  ## CASES=1000000 candidates through small tables of cached scores against a model
+	@SEDP_CACHE_CASES=$(or $(CASES),1000000) \
+		$(BIN)/python -m pytest --timeout 0 tests/stages/test_query_cache_histories.py
 
 crash: $(VENV)/installed-dev  ## kill a writing process KILLS=1000 times, and look what is left
 	@SEDP_KILLS=$(or $(KILLS),1000) SEDP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults/test_kills.py
@@ -82,6 +86,10 @@ format: $(VENV)/installed-dev  ## put the code into the house style
 
 bench: $(VENV)/installed-demo  ## run one bench, e.g. make bench NAME=engine
 	@$(BIN)/python -m bench $(NAME)
+
+overload: $(VENV)/installed-demo  ## more load than can be served: the daemon (live), then every controller (virtual clock)
+	@$(BIN)/python -m bench overload
+	@$(BIN)/python -m bench controllers
 
 schema: $(VENV)/installed-demo  ## regenerate configs/sedp.schema.json
 	@$(BIN)/sedp schema > configs/sedp.schema.json

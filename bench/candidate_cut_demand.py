@@ -90,7 +90,7 @@ class Demand:
         _, cut = find_cut(pipelines[1])
         never = FixedShare(start=9.9, to=10.0, least=1.0)
         cut.params = msgspec.structs.replace(cut.params, share=never)
-        with ParameterStore.open(folder / "store", ram_bytes=RAM_BYTES) as store:
+        with ParameterStore.open(folder / "store", ram_bytes=RAM_BYTES, read_only=True) as store:
             for pipeline in pipelines:
                 for bound in pipeline.stages:
                     bound.use.stage.open(Resources(CONFIG.parent, 1, store))
@@ -122,16 +122,19 @@ class Demand:
         rng = np.random.default_rng(seed)
         simulator = Simulator(scheduler, self._service, rng, execution=execution, cores=CORES)
         due_ns = poisson_times_ns(rate, round(rate * (SETTLING_S + seconds)), rng).tolist()
-        run = simulator.run(self._arrivals(pipeline, due_ns))
+        drawn = rng.integers(len(self._requests), size=len(due_ns)).tolist()
+        run = simulator.run(self._arrivals(pipeline, due_ns, drawn))
         return [
-            Asked(number % len(self._requests), float(run.latency_ns[number]), answers.get(number))
+            Asked(drawn[number], float(run.latency_ns[number]), answers.get(number))
             for number, time_ns in enumerate(due_ns)
             if time_ns >= SETTLING_S * 1e9
         ]
 
-    def _arrivals(self, pipeline: Pipeline, due_ns: Sequence[int]) -> Iterator[Arrival]:
-        for number, time_ns in enumerate(due_ns):
-            request = self._requests[number % len(self._requests)]
+    def _arrivals(
+        self, pipeline: Pipeline, due_ns: Sequence[int], drawn: Sequence[int]
+    ) -> Iterator[Arrival]:
+        for time_ns, number in zip(due_ns, drawn, strict=True):
+            request = self._requests[number]
             yield Arrival(
                 time_ns,
                 0,

@@ -1,4 +1,6 @@
-"""The loads that controllers are compared on: steps, a spike, bursts, callers who ask again.
+"""The loads that controllers are compared on.
+
+Steps, a spike, bursts, callers who ask again, rare large requests, and a tenant that asks for ten.
 
 Recorded traces come from a folder that the user names; without it, bursts of the same kind are
 drawn. All are scaled to the capacity of the simulated server.
@@ -8,7 +10,8 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from heapq import merge
 from pathlib import Path
 
 import click
@@ -29,6 +32,10 @@ RETRY_LOAD, RETRY_AFTER_S = 1.5, 10.0
 IMPATIENCE_NS = 5 * TARGET_NS  # when those who ask again have waited long enough
 AZURE, NASA = Path("azure_llm_2023/code.csv.gz"), Path("nasa_http/arrivals_jul12_14.csv.gz")
 NASA_HOURS = (31.0, 35.0)  # around the launch on the second day
+RARE_SHARE, RARE_ROWS = 0.005, 400  # four times the usual size: half the target alone
+RARE_LOAD = 2.0
+TENANTS, NOISE = 10, 10.0
+NOISY = 1  # the tenant; where there is but one, it is 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,44 +43,72 @@ class Trace:
     """One load.
 
     Args:
-        times_ns: int64[n], ascending.
-        kind: of its requests.
+        streams: requests of a kind and when they come, int64[n], ascending.
         high_ns: when more comes than can be served, from and until; the whole for bursts.
         habit: of callers who ask again; `None` is nobody.
     """
 
     name: str
-    times_ns: NDArray[np.int64]
+    streams: tuple[tuple[NDArray[np.int64], RequestKind], ...]
     high_ns: tuple[int, int]
-    kind: RequestKind = KIND
     habit: RetryHabit | None = None
 
     def arrivals(self, rng: np.random.Generator) -> Iterator[Arrival]:
-        return mixed(self.times_ns, [self.kind], rng)
+        dice = rng.spawn(len(self.streams))
+        streams = (
+            mixed(times_ns, [kind], own)
+            for (times_ns, kind), own in zip(self.streams, dice, strict=True)
+        )
+        return merge(*streams, key=lambda arrival: arrival.time_ns)
 
 
 def step_trace(times: float, capacity: float, for_s: float, rng: np.random.Generator) -> Trace:
     """To a multiple of the capacity at once, and back."""
     low, high = CALM * capacity, times * capacity
     times_ns = step(low, high, BEFORE_S, for_s, AFTER_S).draw(rng)
-    return Trace(f"step to {times:g}×", times_ns, _span(BEFORE_S, for_s))
+    return Trace(f"step to {times:g}×", ((times_ns, KIND),), _span(BEFORE_S, for_s))
 
 
 def spike_trace(times: float, capacity: float, for_s: float, rng: np.random.Generator) -> Trace:
     """Up to a multiple of the capacity and down, in straight lines."""
     low, high = CALM * capacity, times * capacity
     times_ns = spike(low, high, BEFORE_S, for_s, AFTER_S).draw(rng)
-    return Trace(f"spike to {times:g}×", times_ns, _span(BEFORE_S, for_s))
+    return Trace(f"spike to {times:g}×", ((times_ns, KIND),), _span(BEFORE_S, for_s))
 
 
 def retry_trace(capacity: float, for_s: float, rng: np.random.Generator) -> Trace:
     """A step whose callers ask again every two seconds, for half a minute, when refused or late."""
     low, high = CALM * capacity, RETRY_LOAD * capacity
     times_ns = step(low, high, BEFORE_S, for_s, RETRY_AFTER_S).draw(rng)
-    kind = RequestKind(
-        KIND.rows, target_ns=TARGET_NS, patience_ns=IMPATIENCE_NS, levels=KIND.levels
+    kind = replace(KIND, patience_ns=IMPATIENCE_NS)
+    return Trace("naive retriers", ((times_ns, kind),), _span(BEFORE_S, for_s), RETRY)
+
+
+def rare_trace(capacity: float, for_s: float, rng: np.random.Generator) -> Trace:
+    """A step in which one request of two hundred is large."""
+    low, high = CALM * capacity, RARE_LOAD * capacity
+    streams = tuple(
+        (step(share * low, share * high, BEFORE_S, for_s, AFTER_S).draw(rng), kind)
+        for share, kind in (
+            (1 - RARE_SHARE, KIND),
+            (RARE_SHARE, replace(KIND, rows=(RARE_ROWS,))),
+        )
     )
-    return Trace("naive retriers", times_ns, _span(BEFORE_S, for_s), kind, RETRY)
+    return Trace("rare large requests", streams, _span(BEFORE_S, for_s))
+
+
+def tenants_trace(capacity: float, for_s: float, rng: np.random.Generator) -> Trace:
+    """Equal tenants, of whom one asks for ten for a while."""
+    rate = CALM * capacity / TENANTS
+    streams = tuple(
+        (
+            step(rate, noise * rate, for_s, for_s, AFTER_S).draw(rng),
+            replace(KIND, tenant=tenant),
+        )
+        for tenant in range(TENANTS)
+        for noise in (NOISE if tenant == NOISY else 1.0,)
+    )
+    return Trace("noisy tenant", streams, _span(for_s, for_s))
 
 
 def burst_traces(
@@ -83,7 +118,7 @@ def burst_traces(
     rate = BURSTS_LOAD * capacity
     if folder is None:
         drawn = burst_times_ns(rate, int(rate * for_s), rng)
-        return [Trace("drawn bursts", drawn, (0, int(drawn[-1])))]
+        return [Trace("drawn bursts", ((drawn, KIND),), (0, int(drawn[-1])))]
     azure, nasa = _recorded_s(folder / AZURE), _recorded_s(folder / NASA)
     launch = nasa[(nasa >= NASA_HOURS[0] * 3600) & (nasa < NASA_HOURS[1] * 3600)]
     traces = []
@@ -95,7 +130,7 @@ def burst_traces(
             rate=rate,
             resolution_s=resolution_s,
         )
-        traces.append(Trace(f"{name} trace", times_ns, (0, int(times_ns[-1]))))
+        traces.append(Trace(f"{name} trace", ((times_ns, KIND),), (0, int(times_ns[-1]))))
     return traces
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.controllers_plant import REFUSAL, TARGET_NS
-from bench.controllers_traces import Trace
+from bench.controllers_traces import NOISY, RARE_ROWS, Trace
 from sedp.engine.events import Outcome
 from sedp.simulator.ledger import SimulatedRun
 from sedp.simulator.shapes import SECOND_NS
@@ -29,7 +30,10 @@ class Verdict:
         of_possible: the same, by what any controller could answer in time at this load.
         p99: of those answered while the load is high, by the target; `p99_later` 2 s after.
         recovery_ms: from relief until nearly everybody is answered in time again.
-        top: share of the top level that is answered in time while the load is high.
+        top: share of the top level, a noisy tenant's left out, answered in time meanwhile.
+        rare: p99 of the large ones that were answered while the load is high, by the target.
+        rare_served: share of them that is answered in time then, by that of all.
+        others: p99 of all tenants but the noisy one while it is noisy, by that before.
         wasted: share of all work that went into what was not answered in time.
         late_goodput: in the tenth second after relief, of what is possible at the peak.
         decision_us: median of a decision at the door, in real time.
@@ -41,30 +45,45 @@ class Verdict:
     p99_later: float
     recovery_ms: float
     top: float
+    rare: float
+    rare_served: float
+    others: float
     wasted: float
     late_goodput: float
     decision_us: float
 
 
 def judge(
-    run: SimulatedRun, trace: Trace, peak: float, capacity: float, decision_us: float
+    run: SimulatedRun,
+    tenants: NDArray[np.int64],
+    trace: Trace,
+    peak: float,
+    capacity: float,
+    decision_us: float,
 ) -> Verdict:
     """Sum up a run.
 
     Args:
+        tenants: int64[n], of the arrivals; all the same where none is of interest.
         peak: answers within the target a second, without any controller.
         capacity: answers a second when nobody need be refused.
     """
     start_ns, end_ns = trace.high_ns
     high = (run.arrived_ns >= start_ns) & (run.arrived_ns < end_ns)
+    before = run.arrived_ns < start_ns
     in_time = run.in_time(TARGET_NS)
+    rare = high & (run.rows == RARE_ROWS)
+    quiet = tenants != NOISY
     return Verdict(
         of_peak=float(in_time[high].sum()) / (end_ns - start_ns) * SECOND_NS / peak,
         of_possible=_share_of_possible(run, in_time, trace.high_ns, capacity),
         p99=_p99(run, high),
         p99_later=_p99(run, high & (run.arrived_ns >= start_ns + SETTLED_NS)),
         recovery_ms=float("nan") if trace.habit else _recovery_ms(run, in_time, end_ns),
-        top=_mean(in_time[high & (run.levels == 1)]),
+        top=_mean(in_time[high & (run.levels == 1) & quiet]),
+        rare=_p99(run, rare),
+        rare_served=_mean(in_time[rare]) / max(_mean(in_time[high]), 1 / len(high)),
+        others=math.nan if quiet.all() else _p99(run, quiet & high) / _p99(run, quiet & before),
         wasted=run.wasted_share(TARGET_NS),
         late_goodput=_share_of_possible(
             run, in_time, (end_ns + LATE_NS - SECOND_NS, end_ns + LATE_NS), peak

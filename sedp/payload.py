@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sedp.columns import Array, Batch, ColumnSpec, Level
 from sedp.engine.events import NEVER_NS
 from sedp.errors import StageError
-from sedp.pipeline import ENGINE, ENGINE_COLUMNS, BoundStage, Pipeline
-from sedp.views import ALL_ROWS, Mask, convert, narrow_splits
+from sedp.pipeline import ENGINE, ENGINE_COLUMNS, REQUEST, BoundStage, Pipeline
+from sedp.views import ALL_ROWS, Kept, convert, kept_of, narrow_splits
 
 NO_TARGET_LEFT_NS = 1 << 62  # time left to events that have no target
 
@@ -50,11 +50,12 @@ class Payload:
         tenant: whose it is.
     """
 
-    __slots__ = ("degraded", "due_ns", "places", "rows", "stood_in", "tenant")
+    __slots__ = ("degraded", "due_ns", "places", "request", "rows", "stood_in", "tenant")
 
     def __init__(
         self, request: Batch, stage_count: int, due_ns: int = NEVER_NS, tenant: int = 0
     ) -> None:
+        self.request = request
         self.rows = request.row_count
         self.places: list[Place | None] = [(request, 0)] + [None] * stage_count
         self.due_ns = due_ns
@@ -72,13 +73,12 @@ def join_batch(stage: BoundStage, payloads: Sequence[Payload], moment: Moment = 
         return _join_views(stage, payloads, moment)
     if len(payloads) == 1:
         return _lone_batch(stage, payloads[0])
-    spans: dict[int, list[Span]] = {}
-    columns: dict[str, Array] = {}
-    for name, source in stage.sources.items():
-        if source not in spans:
-            spans[source] = _spans(payloads, source)
-        columns[name] = _column(name, stage.inputs[name].level, spans[source])
-    return Batch(columns, _splits(payloads, next(iter(spans.values()))))
+    joint = _Joint(stage, payloads)
+    columns = {
+        name: joint.column(name, stage.inputs[name].level, source)
+        for name, source in stage.sources.items()
+    }
+    return Batch(columns, _view_splits(stage, joint))
 
 
 def _lone_batch(stage: BoundStage, payload: Payload) -> Batch:
@@ -134,7 +134,7 @@ def stand_in(stage: BoundStage, payloads: Sequence[Payload]) -> Batch:
 
     Narrowing is not done by it: every row goes on.
     """
-    splits = _view_splits(stage, payloads, _Masks(stage, payloads))
+    splits = _view_splits(stage, _Joint(stage, payloads))
     rows = {Level.ITEM: int(splits[-1]), Level.REQUEST: len(payloads)}
     columns: dict[str, Array] = {}
     for name, spec in stage.provides.items():
@@ -155,47 +155,70 @@ def answer(pipeline: Pipeline, payload: Payload) -> dict[str, Array]:
         column = _rows(place[0], name, level, place[1], place[1] + 1)
         stage = pipeline.stages[source]
         if stage.view and level is Level.ITEM:
-            column = convert(column, stage.view, ALL_ROWS, _Masks(stage, (payload,)))
+            column = convert(column, stage.view, ALL_ROWS, _Joint(stage, (payload,)).kept)
         columns[name] = column
     return columns
 
 
-class _Masks(dict[int, Mask]):
-    """What the narrowing stages before a stage let through of a batch, joined when first asked."""
+class _Joint:
+    """Where the rows of some events lie and which of them go on, found out when first asked."""
+
+    __slots__ = ("_kept", "_masks", "_spans", "payloads")
 
     def __init__(self, stage: BoundStage, payloads: Sequence[Payload]) -> None:
-        self._stage, self._payloads = stage, payloads
+        self.payloads = payloads
+        self._masks = stage.masks
+        self._spans: dict[int, list[Span]] = {}
+        self._kept: dict[int, Kept] = {}
 
-    def __call__(self, narrowing: int) -> Mask:
-        if narrowing not in self:
-            spans = _spans(self._payloads, narrowing)
-            mask = _column(self._stage.masks[narrowing], Level.ITEM, spans)
-            self[narrowing] = None if mask.all() else mask
-        return self[narrowing]
+    def spans(self, source: int) -> list[Span]:
+        found = self._spans.get(source)
+        if found is None:
+            found = self._spans[source] = _spans(self.payloads, source)
+        return found
+
+    def column(self, name: str, level: Level, source: int) -> Array:
+        """All rows of what a source has provided, a view where it can be."""
+        if source == REQUEST and len(self.payloads) > 1:  # chunks of one event each
+            return np.concatenate([payload.request.columns[name] for payload in self.payloads])
+        spans = self.spans(source)
+        parts = [_rows(chunk, name, level, start, stop) for chunk, start, stop in spans]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def kept(self, narrowing: int) -> Kept:
+        """What a narrowing stage has let through."""
+        if narrowing not in self._kept:
+            mask = self.column(self._masks[narrowing], Level.ITEM, narrowing)
+            self._kept[narrowing] = kept_of(mask)
+        return self._kept[narrowing]
 
 
 def _join_views(stage: BoundStage, payloads: Sequence[Payload], moment: Moment) -> Batch:
     """`join_batch` of a stage that sees some of the rows only, or reads what the engine tells."""
-    masks = _Masks(stage, payloads)
+    joint, view = _Joint(stage, payloads), stage.view
     columns: dict[str, Array] = {}
     for name, source in stage.sources.items():
         if source == ENGINE:
             columns[name] = _engine_column(name, payloads, moment)
             continue
         level = stage.inputs[name].level
-        column = _column(name, level, _spans(payloads, source))
-        if level is Level.ITEM:
-            column = convert(column, stage.source_views[name], stage.view, masks)
+        column = joint.column(name, level, source)
+        if level is Level.ITEM and (have := stage.source_views[name]) != view:
+            column = convert(column, have, view, joint.kept)
         columns[name] = column
-    return Batch(columns, _view_splits(stage, payloads, masks))
+    return Batch(columns, _view_splits(stage, joint))
 
 
-def _view_splits(
-    stage: BoundStage, payloads: Sequence[Payload], masks: _Masks
-) -> NDArray[np.int64]:
-    splits = np.array(list(accumulate((p.rows for p in payloads), initial=0)), np.int64)
+def _view_splits(stage: BoundStage, joint: _Joint) -> NDArray[np.int64]:
+    """Row splits of what a stage sees: those of a chunk of just these rows, else summed up anew."""
+    for name, source in stage.sources.items():
+        if source >= 0 and stage.source_views[name] == stage.view:
+            (chunk, start, stop), *others = joint.spans(source)
+            if start == 0 and not others:
+                return chunk.splits[: stop + 1]
+    splits = _row_splits(joint.payloads)
     for narrowing in stage.view:
-        splits = narrow_splits(splits, masks(narrowing))
+        splits = narrow_splits(splits, joint.kept(narrowing))
     return splits
 
 
@@ -222,14 +245,19 @@ def _time_left_ns(due_ns: int, now_ns: int) -> int:
 def _spans(payloads: Sequence[Payload], source: int) -> list[Span]:
     """Where the events' rows lie, neighbours of one chunk taken together."""
     spans: list[Span] = []
+    last, start, stop = None, 0, 0
     for payload in payloads:
         place = payload.places[1 + source]
         assert place is not None, "a stage was run before its inputs were made"
         chunk, position = place
-        if spans and spans[-1][0] is chunk and spans[-1][2] == position:
-            spans[-1] = (chunk, spans[-1][1], position + 1)
-        else:
-            spans.append((chunk, position, position + 1))
+        if chunk is last and position == stop:
+            stop += 1
+            continue
+        if last is not None:
+            spans.append((last, start, stop))
+        last, start, stop = chunk, position, position + 1
+    assert last is not None, "a batch has an event"
+    spans.append((last, start, stop))
     return spans
 
 
@@ -241,16 +269,7 @@ def _rows(chunk: Batch, name: str, level: Level, start: int, stop: int) -> Array
     return chunk.columns[name][start:stop]
 
 
-def _column(name: str, level: Level, spans: Sequence[Span]) -> Array:
-    parts = [_rows(chunk, name, level, start, stop) for chunk, start, stop in spans]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _splits(payloads: Sequence[Payload], spans: Sequence[Span]) -> NDArray[np.int64]:
-    """Row splits of the joined batch: those of the chunk when it is one, else summed up anew."""
-    chunk, start, stop = spans[0]
-    if len(spans) == 1 and start == 0:
-        return chunk.splits[: stop + 1]
+def _row_splits(payloads: Sequence[Payload]) -> NDArray[np.int64]:
     # Numpy's own sum takes longer to call than a batch has events.
     return np.array(list(accumulate((p.rows for p in payloads), initial=0)), np.int64)
 

@@ -244,7 +244,8 @@ def _with_views(bound: Sequence[BoundStage]) -> list[BoundStage]:
     turns = [int(stage.narrows is not None) - int(stage.widens) for stage in stages]
     try:
         names = [stage.name for stage in bound]
-        views = stage_views(names, turns, [stage.predecessors for stage in bound])
+        before = [stage.predecessors for stage in bound]
+        views = stage_views(names, turns, before, [set(stage.sources.values()) for stage in bound])
     except ViewError as err:
         raise PipelineError(str(err), ("stages", names[err.stage])) from err
     masks = {place: stage.narrows for place, stage in enumerate(stages) if stage.narrows}

@@ -8,7 +8,8 @@ view to another by masks: rows are left out on the way in, and zeros put in on t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,23 @@ from numpy.typing import NDArray
 from sedp.columns import Array
 
 View = tuple[int, ...]
-Mask = NDArray[np.bool_] | None  # bool[rows of the view before]; `None` lets everything through
 
 ALL_ROWS: View = ()
+
+
+class Rows(NamedTuple):
+    """Rows that a narrowing stage lets through.
+
+    Args:
+        rows: int64, rising places among those before.
+        before: how many these are.
+    """
+
+    rows: NDArray[np.int64]
+    before: int
+
+
+Kept = Rows | None  # `None` lets everything through
 
 
 class ViewError(ValueError):
@@ -34,16 +49,21 @@ class ViewError(ValueError):
 
 
 def stage_views(
-    names: Sequence[str], turns: Sequence[int], predecessors: Sequence[Sequence[int]]
+    names: Sequence[str],
+    turns: Sequence[int],
+    predecessors: Sequence[Sequence[int]],
+    reads: Sequence[Collection[int]],
 ) -> list[View]:
     """The view of each stage, in topological order.
 
     Args:
         turns: 1 for a stage that narrows, -1 for one that widens, else 0.
         predecessors: positions of the stages directly before each.
+        reads: positions of the stages that provide what each reads.
 
     Raises:
-        ViewError: another stage runs beside one that narrows or widens, or nothing is narrowed.
+        ViewError: another stage runs beside one that narrows or widens; or what a stage would
+            widen is nothing, or was narrowed by a stage of which it reads no column.
     """
     before: list[set[int]] = []
     for direct in predecessors:
@@ -65,43 +85,59 @@ def stage_views(
                 if not chain:
                     text = f"stage {names[turn]!r} widens, but no stage before it has narrowed"
                     raise ViewError(f"{text}; put one before it", turn)
-                chain.pop()
+                _check_reads(names, turn, chain.pop(), reads)
             elif turns[turn] > 0 and turn != position:
                 chain.append(turn)
         views.append(tuple(chain))
     return views
 
 
-def convert(column: Array, have: View, want: View, mask: Callable[[int], Mask]) -> Array:
+def _check_reads(
+    names: Sequence[str], turn: int, narrowing: int, reads: Sequence[Collection[int]]
+) -> None:
+    """A stage takes in again what a stage it knows has left out, never another one's rows."""
+    if narrowing not in reads[turn]:
+        raise ViewError(
+            f"stage {names[turn]!r} widens, but the last to narrow before it is "
+            f"{names[narrowing]!r}, of which it reads no column; move {names[narrowing]!r} before "
+            f"the stage that {names[turn]!r} belongs to, or behind {names[turn]!r}",
+            turn,
+        )
+
+
+def convert(column: Array, have: View, want: View, kept: Callable[[int], Kept]) -> Array:
     """An item column of one view as another shows it.
 
     Args:
-        mask: what a narrowing stage has let through, of the rows of its own view.
+        kept: what a narrowing stage has let through, of the rows of its own view.
     """
     common = 0
     while common < min(len(have), len(want)) and have[common] == want[common]:
         common += 1
     for stage in reversed(have[common:]):
-        column = _widen(column, mask(stage))
+        column = _widen(column, kept(stage))
     for stage in want[common:]:
-        kept = mask(stage)
-        column = column if kept is None else column[kept]
+        let_through = kept(stage)
+        column = column if let_through is None else column.take(let_through.rows, axis=0)
     return column
 
 
-def narrow_splits(splits: NDArray[np.int64], kept: Mask) -> NDArray[np.int64]:
-    """Row splits of what a mask lets through, given those of the rows before."""
-    if kept is None:
-        return splits
-    before = np.zeros(len(kept) + 1, np.int64)
-    np.cumsum(kept, out=before[1:])
-    return before[splits]
+def kept_of(mask: NDArray[np.bool_]) -> Kept:
+    """What a mask lets through: looked up once, used for all columns."""
+    rows = mask.nonzero()[0]
+    return None if len(rows) == len(mask) else Rows(rows, len(mask))
 
 
-def _widen(column: Array, kept: Mask) -> Array:
+def narrow_splits(splits: NDArray[np.int64], kept: Kept) -> NDArray[np.int64]:
+    """Row splits of what goes on, given those of the rows before."""
+    return splits if kept is None else kept.rows.searchsorted(splits)
+
+
+def _widen(column: Array, kept: Kept) -> Array:
     if kept is None:
         return column
-    fill = b"" if column.dtype == object else 0
-    wide = np.full((len(kept), *column.shape[1:]), fill, column.dtype)
-    wide[kept] = column
+    shape = (kept.before, *column.shape[1:])
+    is_bytes = column.dtype == object
+    wide = np.full(shape, b"", object) if is_bytes else np.zeros(shape, column.dtype)
+    wide[kept.rows] = column
     return wide

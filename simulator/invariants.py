@@ -117,7 +117,7 @@ class InvariantChecker:
 
     def _check_queue(self, stage: StageState) -> None:
         queue, name = stage.queue, stage.node.name
-        waiting = [event for _, event in queue._entries if not event.ended]
+        waiting = [event for _, event in queue]
         rows = sum(event.rows for event in waiting)
         assert queue.rows == rows, f"queue {name!r} counts {queue.rows} rows, but holds {rows}"
         assert len(queue) == len(waiting), f"queue {name!r} counts its ended events wrongly"

@@ -63,24 +63,24 @@ class CheapScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return np.ascontiguousarray(columns[self.column])
         total: Any = 0
         for name, weight in self.linear.items():
-            own = np.array(weight, np.float32)
-            total = total + (columns[name] @ own if own.ndim else columns[name] * own)
+            own = columns[name] * np.array(weight, np.float32)
+            total = total + (own.sum(axis=1) if own.ndim > 1 else own)
         return np.ascontiguousarray(total)
 
 
 class FixedShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much of a request is kept at least, by pressure.
 
-    Pressure swings, and near 1 requests are refused, so the cut has to be at its deepest well
-    before. But as it shows in the pressure only once what is queued behind it is worked off, a `to`
-    too near to `from` makes both swing more.
+    The cut is a loop with a delay: it shows in the pressure only once what waits behind it is
+    worked off. The delay grows with the pressure at which it settles, and so does the swing about
+    it; hence `from` and `to` are to be low. Smoothing the pressure would only add to the delay.
     """
 
     start: Annotated[Pressure, msgspec.Meta(description="Pressure up to which nothing is cut.")] = (
-        msgspec.field(default=0.1, name="from")
+        msgspec.field(default=0.05, name="from")
     )
     to: Annotated[Pressure, msgspec.Meta(description="Pressure from which the cut is deepest.")] = (
-        0.3
+        0.2
     )
     least: Annotated[
         Share, msgspec.Meta(description="Share of a request's candidates kept there.")

@@ -23,7 +23,7 @@ from sedp.stages.table_keys import level_of, raw_keys
 from sedp.units import HOUR, MIB, MILLISECOND, MINUTE, SECOND, byte_count, duration
 
 PRESSURE = "engine.pressure"
-OWN_COLUMNS = {"candidate", "miss", "stale", "lost"}
+OWN_COLUMNS = {"item", "source", "reference", "miss", "stale", "lost"}
 
 Name = Annotated[
     str,
@@ -35,14 +35,16 @@ Name = Annotated[
 
 
 def shared_columns(name: str, scores: Sequence[str]) -> dict[str, ColumnSpec]:
-    """What the first half tells the second, in few columns, since each is joined for a batch.
+    """What the first half tells the second, as the loops of both read and write it.
 
     The scores are part of a name, for both halves must agree on them.
     """
     item, request = Level.ITEM, Level.REQUEST
     return {
         **{f"{name}.{score}": ColumnSpec("FP32", item) for score in sorted(scores)},
-        f"{name}.candidate": ColumnSpec("INT64", item, (3,)),  # item, source, reference
+        f"{name}.item": ColumnSpec("INT64", item),
+        f"{name}.source": ColumnSpec("UINT8", item),
+        f"{name}.reference": ColumnSpec("INT64", item),
         # User, tenant, candidates looked up, when, and the number of the table.
         f"{name}.request[{', '.join(sorted(scores))}]": ColumnSpec("INT64", request, (5,)),
     }
@@ -157,11 +159,12 @@ class QueryCache(Stage):
             events and params.stale_above and batch[PRESSURE][0] >= params.stale_above
         )
         found = self._table.look_up(keys, now_ns, may_be_stale=may_be_stale)
-        candidate = np.stack([keys.items.view(np.int64), found.source, found.reference], axis=1)
         request = np.empty((events, 5), np.int64)
         request[:, 0], request[:, 1] = keys.users.view(np.int64), keys.tenants.view(np.int64)
-        request[:, 2], request[:, 3:] = np.diff(batch.splits), (now_ns, self._table.number)
-        told = dict(zip(self._columns, [*found.scores, candidate, request], strict=True))
+        request[:, 2] = batch.splits[1:] - batch.splits[:-1]
+        request[:, 3:] = now_ns, self._table.number
+        kept = (*found.scores, keys.items.view(np.int64), found.source, found.reference, request)
+        told = dict(zip(self._columns, kept, strict=True))
         return {**told, self.narrows: found.miss, self.degrades: found.stale}
 
     def feedback(self, users: NDArray[np.uint64], now_ns: int) -> None:

@@ -17,11 +17,12 @@ from sedp.errors import StageError
 from sedp.pipeline import ENGINE_COLUMNS
 from sedp.stage import Stage
 from sedp.stages.query_cache import Name, shared_columns
-from sedp.stages.score_cells import COMPUTED, NEVER_NS
+from sedp.stages.score_cells import NEVER_NS
 from sedp.stages.score_lookup import Found
 from sedp.stages.score_table import ScoreKeys, table_numbered
 
 STOOD_IN = "engine.stood_in"
+_NONE = np.zeros(0, np.bool_)  # what filling has no need of
 
 
 class QueryCacheFill(Stage):
@@ -42,7 +43,7 @@ class QueryCacheFill(Stage):
         super().__init__(params)
         self._fresh = [params.scores[score] for score in sorted(params.scores)]
         self._columns = shared_columns(params.name, list(params.scores))
-        *self._cached, self._candidate, self._request = self._columns
+        *self._cached, self._item, self._source, self._reference, self._request = self._columns
 
     @property
     def requires(self) -> Mapping[str, ColumnSpec | None]:
@@ -67,7 +68,7 @@ class QueryCacheFill(Stage):
         return (zero_batch(inputs, ()),)
 
     def process(self, batch: Batch) -> Mapping[str, Array]:
-        scores = np.stack([batch[fresh] for fresh in self._fresh])
+        scores = _stacked(batch, self._fresh)
         lost = self._complete(batch, scores)
         return {**dict(zip(sorted(self.params.scores), scores, strict=True)), self.degrades: lost}
 
@@ -80,28 +81,33 @@ class QueryCacheFill(Stage):
         table = table_numbered(number)
         if table is None:
             raise StageError("the first half of the cache is closed; close it after this stage")
-        self._check_rows(np.diff(batch.splits), np.where(numbers, rows, np.diff(batch.splits)))
-        is_kept = numbers == number
-        is_kept &= ~batch[STOOD_IN]
-        items, sources, references = np.ascontiguousarray(batch[self._candidate].T)
+        came = batch.splits[1:] - batch.splits[:-1]
+        if ((rows != came) & (numbers != 0)).any():
+            raise _left_out(np.where(numbers, rows, came), came)
+        asked[(numbers != number) | batch[STOOD_IN]] = NEVER_NS
         found = Found(
-            sources == COMPUTED,
-            sources.astype(np.uint8),
-            references,
-            np.stack([batch[score] for score in self._cached]),
-            np.zeros(0, np.bool_),
+            _NONE,
+            np.ascontiguousarray(batch[self._source]),
+            np.ascontiguousarray(batch[self._reference]),
+            _stacked(batch, self._cached),
+            _NONE,
         )
-        keys = ScoreKeys(
-            users.view(np.uint64), tenants.view(np.uint64), items.view(np.uint64), batch.splits
-        )
-        asked = np.where(is_kept, asked, NEVER_NS)
+        items = np.ascontiguousarray(batch[self._item]).view(np.uint64)
+        keys = ScoreKeys(users.view(np.uint64), tenants.view(np.uint64), items, batch.splits)
         return table.fill(keys, asked, int(batch["engine.now_ns"][0]), found, scores)
 
-    def _check_rows(self, rows: Array, wanted: Array) -> None:
-        """Refuse to work when another stage has left out candidates that were looked up."""
-        if (rows != wanted).any():
-            raise StageError(
-                f"of {wanted.sum()} candidates looked up {rows.sum()} came back, since another "
-                "stage narrows between the two halves of the cache; move it before both or "
-                "behind both"
-            )
+
+def _stacked(batch: Batch, names: Sequence[str]) -> Array:
+    """Copies of scores, float32[len(names), n]."""
+    scores = np.empty((len(names), batch.row_count), np.float32)
+    for row, name in zip(scores, names, strict=True):
+        row[:] = batch[name]
+    return scores
+
+
+def _left_out(wanted: Array, came: Array) -> StageError:
+    """Why no work is done when another stage has left out candidates that were looked up."""
+    return StageError(
+        f"of {wanted.sum()} candidates looked up {came.sum()} came back, since another stage "
+        "narrows between the two halves of the cache; move it before both or behind both"
+    )

@@ -25,6 +25,7 @@ from sedp.storage.ram_line import LINE_BYTES, WAYS, home_of, way_of
 NEVER_NS = -(1 << 61)  # of a way without score or mark; earlier than any time, and now - it fits
 TIMES, MARKS, ENTRIES = 8, 16, 24  # words before them in a record
 KEY_WORDS = 3  # user, tenant, item
+UNUSED = np.uint64(0)  # tag of a way that never held a key
 RECORD_ALIGNMENT = 8  # words: a record starts on a cache line
 
 # The clock of a run and what follows from it, by places in `limits`: int64[6].
@@ -110,14 +111,16 @@ def ask_for_set(words: Words, tag: np.uint64) -> None:
 
 @inlined
 def ask_for_entry(words: Words, entry: int, tag: np.uint64) -> None:
-    """Let the memory bring the entry that probably holds the key of this hash; else the marks."""
+    """Let the memory bring the entry that probably holds the key of this hash, or will get it."""
     home = home_of(tag, words.shape[0])
     way = way_of(_address(words, home, 0), tag)
-    if way < WAYS:
-        prefetch(_address(words, home, ENTRIES + way * entry))
-        prefetch(_address(words, home, ENTRIES + way * entry + entry - 1))
-    else:
+    if way == WAYS:
         prefetch(_address(words, home, MARKS))
+        way = way_of(_address(words, home, 0), UNUSED)
+        if way == WAYS:
+            way = as_index(words[home, WAYS]) >> 7
+    prefetch(_address(words, home, ENTRIES + way * entry))
+    prefetch(_address(words, home, ENTRIES + way * entry + entry - 1))
 
 
 @inlined

@@ -87,8 +87,7 @@ def _forget_mark(
 
 @kernel(
     types.void(
-        *RECORDS, *KEYS, NUMBERS, NUMBERS, types.Array(types.bool_, 1, "C", readonly=True),
-        types.Array(types.uint8, 1, "C", readonly=True), NUMBERS,
+        *RECORDS, *KEYS, NUMBERS, NUMBERS, types.Array(types.uint8, 1, "C", readonly=True), NUMBERS,
         types.Array(types.float32, 2, "C", readonly=True), SCORES, FLAGS, COUNTERS,
     )
 )  # fmt: skip
@@ -102,7 +101,6 @@ def fill(
     splits: Numbers,
     asked: Numbers,
     limits: Numbers,
-    miss: Flags,
     sources: Sources,
     references: Numbers,
     cached: Scores,
@@ -121,16 +119,16 @@ def fill(
     entry, tags = words_of_entry(scores.shape[0]), tags_of(users, tenants, items, splits)
     for event in range(users.size):
         for row in range(splits[event], splits[event + 1]):
-            if row + 2 * LEAD < tags.size and miss[row + 2 * LEAD]:
+            if row + 2 * LEAD < tags.size and sources[row + 2 * LEAD] == COMPUTED:
                 ask_for_set(words, tags[row + 2 * LEAD])
-            if row + LEAD < tags.size and miss[row + LEAD]:
+            if row + LEAD < tags.size and sources[row + LEAD] == COMPUTED:
                 ask_for_entry(words, entry, tags[row + LEAD])
-            if miss[row] and asked[event] != NEVER_NS:
+            if sources[row] == COMPUTED and asked[event] != NEVER_NS:
                 _store_row(
                     words, numbers, floats, entry, tags[row], users[event], tenants[event],
                     items[row], asked[event], limits, scores, row, counts,
                 )  # fmt: skip
-            elif miss[row]:
+            elif sources[row] == COMPUTED:
                 _forget_mark(
                     words, numbers, entry, tags[row], users[event], tenants[event], items[row]
                 )

@@ -101,6 +101,22 @@ def _held_source(time_ns: int, void_ns: int, limits: Numbers, counts: Numbers) -
 
 
 @inlined
+def _mark(
+    numbers: Numbers,
+    floats: Scores,
+    entry: int,
+    home: int,
+    way: int,
+    limits: Numbers,
+    row: int,
+    scores: Scores,
+) -> None:
+    """This row computes the scores of a way, as from now."""
+    numbers[home, MARKS + way] = limits[NOW]
+    floats[home, 2 * (ENTRIES + way * entry + KEY_WORDS) + scores.shape[0]] = row
+
+
+@inlined
 def _shared_source(
     numbers: Numbers,
     floats: Scores,
@@ -133,8 +149,7 @@ def _shared_source(
             for column in range(scores.shape[0]):
                 scores[column, row] = fallback
         return FOLLOWED
-    numbers[home, MARKS + way] = now_ns
-    floats[home, behind_scores] = row
+    _mark(numbers, floats, entry, home, way, limits, row, scores)
     return COMPUTED
 
 
@@ -183,16 +198,18 @@ def look_up(
                 way = claim_way(
                     words, numbers, entry, home, tag, user, tenant, item, limits, counts
                 )
+                if way < WAYS:
+                    _mark(numbers, floats, entry, home, way, limits, row, scores)
             else:
                 source = _held_source(numbers[home, TIMES + way], void_ns, limits, counts)
-            if source != COMPUTED:
-                touch(words, home, way)
-                copy_scores(floats, entry, home, way, scores, row)
-            elif way < WAYS:
-                source = _shared_source(
-                    numbers, floats, entry, home, way, void_ns, limits, fallback,
-                    items, first, row, miss, references, scores,
-                )  # fmt: skip
+                if source != COMPUTED:
+                    touch(words, home, way)
+                    copy_scores(floats, entry, home, way, scores, row)
+                else:
+                    source = _shared_source(
+                        numbers, floats, entry, home, way, void_ns, limits, fallback,
+                        items, first, row, miss, references, scores,
+                    )  # fmt: skip
             sources[row], miss[row] = source, source == COMPUTED
             counts[source] += 1
             hits += source == CACHED

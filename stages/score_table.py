@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import threading
 from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -109,8 +110,7 @@ class CacheStatistics:
         return self.hits + self.stale + self.repeated + self.followed
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreKeys:
+class ScoreKeys(NamedTuple):
     """Whose scores a batch asks for.
 
     Args:
@@ -207,7 +207,7 @@ class ScoreTable:
         Args:
             asked: int64[e], the `now_ns` of each event's look-up; `NEVER_NS` where its scores are
                 not to be kept.
-            found: what the look-up told.
+            found: what the look-up told; `miss` and `stale` are not read.
             scores: float32[k, n].
 
         Returns:
@@ -217,7 +217,7 @@ class ScoreTable:
         with self._using:
             fill(
                 *self._records, keys.users, keys.tenants, keys.items, keys.splits, asked,
-                self._limits(now_ns), found.miss, found.source, found.reference, found.scores,
+                self._limits(now_ns), found.source, found.reference, found.scores,
                 scores, lost, self._counts,
             )  # fmt: skip
             if lost.any():

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sedp.errors import CorruptionError, StoreError
+from sedp.storage.rocksdb_opening import entry_name
 from sedp.storage.table_spec import TableSpec
 
 FORMAT = 2
@@ -34,8 +35,8 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What its parts are called in RocksDB and LMDB; unique for ever, thanks to the seed."""
-        return f"{self.spec.name}@{self.spec.version}-{self.seed:016x}"
+        """What its parts are called in RocksDB and LMDB."""
+        return entry_name(self.spec.name, self.spec.version, self.seed)
 
 
 class Catalogue:

@@ -261,12 +261,14 @@ class Committer:
 
     def _fall_behind(self, changes: list[Change], err: StoreError) -> None:
         self._lag.add(changes)
-        for entry, keys, _ in changes:
-            version = self._versions.version(entry)
-            version.bypass_warm(True)
-            version.reread(keys)
         _log.warning("updates are stored, but LMDB is behind: %s", err)
-        self._tell_whether_complete()
+        for entry, _, _ in changes:
+            self._versions.version(entry).bypass_warm(True)
+        try:
+            self._tell_whether_complete()  # before they are in RAM that readers share
+        finally:
+            for entry, keys, _ in changes:
+                self._versions.version(entry).reread(keys)
 
     def _end_lag(self) -> None:
         """LMDB has everything again; versions that it lacks wait to be made anew."""

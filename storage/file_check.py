@@ -8,6 +8,7 @@ No kernel is imported here: for a store of some hundred megabytes all of it take
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import tempfile
@@ -17,13 +18,19 @@ from typing import Any
 import lmdb
 
 from sedp.errors import StoreError
-from sedp.storage.rocksdb_opening import open_follower
+from sedp.storage.rocksdb_opening import (
+    CATALOGUE_KEY,
+    DEFAULT_FAMILY,
+    entry_name,
+    open_follower,
+)
 from sedp.storage.rocksdb_options import make_options, new_cache
 
 LMDB, ROCKSDB, DONE = "lmdb", "rocksdb", "done"  # what the child says
 DAMAGED = 3  # its exit status; the reason is on standard error
 _NAMES_MAX = 1026  # databases in one environment
 _CACHE_BYTES = 1 << 20
+_TRIES = 3
 
 _log = logging.getLogger(__name__)
 
@@ -68,22 +75,55 @@ def _walk(environment: Any, transaction: Any, name: bytes) -> None:
 def check_rocksdb(folder: Path) -> None:
     """Open RocksDB as a reader does, and read the first and the last record of each version.
 
+    Of a list of files that was cut short RocksDB takes what is left for all there is, and lacks
+    what was written since: the catalogue tells of that, or is not there.
+
     Raises:
         StoreError: it cannot be opened, or read.
     """
     if not (folder / "CURRENT").exists():
         return
+    for _ in range(_TRIES - 1):
+        if _lacking(folder) is None:
+            return
+    reason = _lacking(folder)
+    if reason is not None:
+        raise DamagedFilesError(f"{folder} {reason}")
+
+
+def _lacking(folder: Path) -> str | None:
+    """What is not there; a writer that publishes just now can make it seem so."""
     cache = new_cache(_CACHE_BYTES)
     with tempfile.TemporaryDirectory(prefix="sedp-check-") as own:
         opened = open_follower(folder, lambda: make_options(cache), Path(own) / "log")
         try:
-            for family in opened.families.values():
-                next(iter(family.items()), None)
-                next(iter(family.items(backwards=True)), None)
+            held = {name for name, family in opened.families.items() if _has_records(family)}
+            return _lacking_of(folder, opened.handle(DEFAULT_FAMILY), held, set(opened.families))
         except Exception as err:  # the library raises nothing more special
             raise DamagedFilesError(f"{folder}: {err}") from err
         finally:
             opened.close()
+
+
+def _has_records(family: Any) -> bool:
+    ends = [next(iter(family.items(backwards=last)), None) for last in (False, True)]
+    return None not in ends
+
+
+def _lacking_of(folder: Path, database: Any, held: set[str], families: set[str]) -> str | None:
+    """Of versions with records, and all versions."""
+    data = database.get(CATALOGUE_KEY)
+    if data is None:  # as before the first import has ended, but then its files are known
+        unknown = {file.name for file in folder.glob("*.sst")}
+        unknown -= {file["name"].strip("/") for file in database.live_files()}
+        return f"has no catalogue, but {', '.join(sorted(unknown))}" if unknown else None
+    # By hand, as what decodes it brings kernels along; its checksum is for whoever opens the store.
+    for entry in json.loads(data[4:])["tables"]:
+        spec = entry["spec"]
+        name = entry_name(spec["name"], spec["version"], entry["seed"])
+        if name not in (held if entry["rows"] else families):
+            return f"lacks {name}, which its catalogue names"
+    return None
 
 
 def main(path: Path) -> int:

@@ -42,6 +42,7 @@ class Follower:
         self._epoch = read_epoch(truth)  # of the truth as it is shown
         self._followed = self._epoch  # RAM has what the truth told up to here
         self.trusts_warm = True
+        self._lacks_catalogue = False  # was told of another, and could not read it
         if warm is not None:
             self._trust_warm(mark.is_there)
             self._know_truth(warm.floor)
@@ -76,8 +77,9 @@ class Follower:
         if not is_complete:
             self._trust_warm(False)
         changes = self._warm.refresh(self._know_truth)
+        self._lacks_catalogue |= changes.catalogue
         try:
-            if changes.catalogue or not self.trusts_warm:
+            if self._lacks_catalogue or not self.trusts_warm:
                 self._adopt_catalogue()  # RocksDB, if it answers, must be as new as these changes
         finally:
             self._versions.apply(changes)
@@ -110,6 +112,7 @@ class Follower:
             version.detach_warm()
         self._follow_truth()
         warm.start_anew()
+        self._lacks_catalogue = True
         self._adopt_catalogue()
 
     def _know_truth(self, floor: int) -> None:
@@ -125,6 +128,7 @@ class Follower:
         if self._warm is not None:
             self._attach_warm(self._warm)
         self._versions.divide_ram()
+        self._lacks_catalogue = False
 
     def _attach_warm(self, warm: LmdbDatabase) -> None:
         """The writer may have made a version's part of the warm tier anew, or taken it out."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sedp.storage.catalogue import Entry
 from sedp.storage.lmdb_tier import LmdbTier
+from sedp.storage.placement import Mover
 from sedp.storage.ram_tier import RamTier
 from sedp.storage.rocksdb_tier import RocksdbTier
 
@@ -18,12 +19,14 @@ def load_rows(
     tiers: Sequence[LmdbTier | RocksdbTier],
     entry: Entry,
     is_as_imported: Callable[[], bool],
+    mover: Mover,
 ) -> bool:
     """Load them; whether they are all there, and RAM is resident.
 
     Args:
         ram: whole, and empty or nearly so.
         tiers: to read, until one had all rows; the last is the truth.
+        mover: knows whether the store is being closed; then they are not needed any more.
         is_as_imported: no online update was ever made, so that the rows are those of the entry.
     """
     scanned = corrupt = 0
@@ -33,6 +36,8 @@ def load_rows(
             ram.put_many(part.keys, part.rows, since)
             scanned += len(part.keys)
             corrupt += part.corrupt
+            if mover.is_closing:
+                return False
         if is_as_imported() and ram.settle(entry.rows):
             return True
     if scanned >= entry.rows and not corrupt and ram.settle(scanned):
@@ -46,3 +51,13 @@ def load_rows(
         max(scanned, entry.rows),
     )
     return False
+
+
+def tell_of_lost_rows(entry: Entry) -> None:
+    """RAM had all rows of this version, and has not any more."""
+    _log.warning(
+        "table %r version %d: updates have added more rows than its RAM has room for, so look-ups "
+        "go on to disk; import it again",
+        entry.spec.name,
+        entry.spec.version,
+    )

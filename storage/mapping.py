@@ -23,6 +23,7 @@ _NO_ACCESS = 0
 _FIXED = 0x10
 _POPULATE_READ = 22  # of Linux since 5.14
 _COLLAPSE = 25  # of Linux since 6.1
+_PUNCH_HOLE = 0x02 | 0x01  # which keeps the size
 _FAILED = ctypes.c_void_p(-1).value
 
 Bytes = NDArray[np.uint8]
@@ -32,6 +33,8 @@ _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+if hasattr(_libc, "fallocate"):
+    _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
 
 
 def map_file(fd: int, offset: int, size: int, *, is_writable: bool) -> Bytes:
@@ -48,7 +51,11 @@ def map_file(fd: int, offset: int, size: int, *, is_writable: bool) -> Bytes:
     base = _map(None, reserved, _NO_ACCESS, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
     address = -(-base // HUGE_BYTES) * HUGE_BYTES
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if is_writable else 0)
-    _map(address, size, protection, mmap.MAP_SHARED | _FIXED, fd, offset)
+    try:
+        _map(address, size, protection, mmap.MAP_SHARED | _FIXED, fd, offset)
+    except StoreError:
+        _libc.munmap(base, reserved)
+        raise
     memory = (ctypes.c_uint8 * size).from_address(address)
     weakref.finalize(memory, _libc.munmap, base, reserved).atexit = False
     array: Bytes = np.ctypeslib.as_array(memory)
@@ -80,8 +87,13 @@ def let_go(address: int, size: int) -> None:
 
 
 def give_back(memory: Bytes) -> None:
-    """Take pages out of the file; whoever reads them finds zeros."""
+    """Take pages out of the file; whoever reads them finds zeros, in new pages."""
     _advise(memory, mmap.MADV_REMOVE)
+
+
+def empty_part(fd: int, start: int, stop: int) -> None:
+    """The same of a part of the file, whether it is mapped or not."""
+    _libc.fallocate(fd, _PUNCH_HOLE, start, stop - start)
 
 
 def _advise(memory: Bytes, advice: int) -> None:

@@ -70,7 +70,7 @@ class OpenStore:
         self._rebuilder: Rebuilder | None = None
         self._refreshing = threading.Lock()
         self._closing = ExitStack()
-        self._is_closed = False
+        self._is_closed = self._is_stopped = False
         self.shared_ram = shared_ram
         self.versions = TableVersions(budgets.ram_bytes, shared_ram, self._make_version)
         follows = shared_ram is not None and not shared_ram.is_owner
@@ -184,8 +184,10 @@ class OpenStore:
         return self._follower is not None and not self._follower.trusts_warm
 
     def refresh(self) -> None:
-        """See what was committed, here or in the process that writes."""
+        """See what was committed, here or in the process that writes; nothing after `stop`."""
         with self._refreshing:
+            if self._is_stopped:
+                return  # a look-up that is under way has asked for it
             if self._follower is None:
                 self._refresh_own()
                 self._share(0 if self.warm is None else self.warm.epoch_seen)
@@ -218,6 +220,7 @@ class OpenStore:
         for version in self.versions.all():
             version.detach_warm()
         warm.start_anew()
+        recover(self.truth, warm, self.versions.catalogue)
         if self._rebuilder is not None:
             self._rebuilder.start()
 
@@ -237,6 +240,8 @@ class OpenStore:
         """Take back what `start` started."""
         self.mover.close()
         self._closing.close()
+        with self._refreshing:
+            self._is_stopped = True
 
     def close(self) -> None:
         """Stop, and release the files; a second time is nothing."""

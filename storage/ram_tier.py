@@ -232,6 +232,9 @@ class RamTier:
 
     def settle(self, rows: int) -> bool:
         """Be resident from now on, if just so many rows are held: all that the table has."""
+        region = self._state.region
+        if region is not None and self._held == rows:
+            region.compact()  # updates go on meanwhile
         with self._writing:
             if not self._state.is_whole or self._held != rows:
                 self._end_residence()
@@ -245,6 +248,11 @@ class RamTier:
         """Shared memory that lacks rows is of use to nobody; memory of its own a tier keeps."""
         if self._state.region is not None:
             self._start_empty(0, self._state.reach)
+
+    @property
+    def sets(self) -> int:
+        """As it was made, or 0: there was no shared memory for them."""
+        return self._state.sets
 
     @property
     def is_followed(self) -> bool:

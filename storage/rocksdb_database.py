@@ -24,7 +24,7 @@ from sedp.errors import StoreError
 from sedp.storage.pairs import Pair, as_key_list, as_pairs
 from sedp.storage.rocksdb_handles import Handles
 from sedp.storage.rocksdb_health import WriteHealth
-from sedp.storage.rocksdb_opening import translated, translation
+from sedp.storage.rocksdb_opening import CATALOGUE_KEY, translated, translation
 from sedp.storage.rocksdb_options import (
     CACHE_BYTES,
     ingest_options,
@@ -35,8 +35,6 @@ from sedp.storage.rocksdb_options import (
 )
 from sedp.storage.rocksdb_reads import ReadPool
 from sedp.storage.tier import Keys, Rows
-
-_CATALOGUE_KEY = b"catalogue"
 
 Part = TypeVar("Part")
 
@@ -131,11 +129,11 @@ class RocksDatabase:
 
     def read_catalogue(self) -> bytes | None:
         """The catalogue as last written, or None in a new database."""
-        return self.get_meta(_CATALOGUE_KEY)
+        return self.get_meta(CATALOGUE_KEY)
 
     def write_catalogue(self, catalogue: bytes) -> None:
         """Replace the catalogue; it is on disk when this returns."""
-        self.put_meta([(_CATALOGUE_KEY, catalogue)])
+        self.put_meta([(CATALOGUE_KEY, catalogue)])
 
     def put_meta(self, pairs: Sequence[tuple[bytes, bytes | None]], *, sync: bool = True) -> None:
         """Write small values in one step; None deletes. Else as `write_rows`."""

@@ -20,6 +20,7 @@ from rocksdict import AccessType, Rdict
 from sedp.errors import CorruptionError, StoreError
 
 DEFAULT_FAMILY = "default"
+CATALOGUE_KEY = b"catalogue"  # in it
 FULL = "No space left on device"
 _FOLLOWER_TRIES = 3  # a file may go while its name is being read, when the writer merges files
 
@@ -90,6 +91,11 @@ class Opened:
                 _log.warning("RocksDB complains on closing: %s; its log keeps the rows", err)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def entry_name(table: str, version: int, seed: int) -> str:
+    """What the parts of a version are called in both tiers; unique for ever, thanks to the seed."""
+    return f"{table}@{version}-{seed:016x}"
 
 
 def family_names(path: Path, options: Any) -> set[str]:

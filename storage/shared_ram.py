@@ -7,6 +7,7 @@
 The memory is a file without a name, which lives as long as a process has it open, and which only
 grows. Its owner gives a region a serial once all rows are in it, and takes that away before the
 rows cease to be all; its pages are given back then, and its part of the file is never used again.
+Who still reads there brings pages back, all zeros: the owner looks for such, and empties them.
 So a reader needs no lock and holds nothing up: what it copied counts if the serial is the same
 afterwards. Readers cannot write here; one that is killed leaves nothing behind. When the owner is
 killed, rows that it was at stay marked as being written, and the epoch stays where it was: by that
@@ -16,18 +17,22 @@ readers know that the memory is old.
 from __future__ import annotations
 
 import fcntl
+import logging
 import mmap
 import os
+import threading
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
+from sedp.errors import StoreError
 from sedp.storage.budget import NOTHING, Share
 from sedp.storage.mapping import (
     HUGE_BYTES,
     Bytes,
     bring_in,
+    empty_part,
     give_back,
     let_go,
     make_huge,
@@ -39,9 +44,12 @@ from sedp.storage.tier import Rows
 
 SLOTS_MAX = 1023  # tables in shared RAM; of more, the others are read in LMDB
 _SLOT_WORDS = 8
+_BLOCK_BYTES = 512  # of what the system counts in
 _DIRECTORY_BYTES = (1 + SLOTS_MAX) * _SLOT_WORDS * 8
 _EPOCH = 0  # a word; slots begin after as many words as one has
 _SERIAL, _SEED, _OFFSET, _SETS, _ROW_BYTES, _REACH = range(6)  # words of a slot
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,15 @@ class Region:
         """Whether all that was copied so far is rows of this region, and it lacks none."""
         return bool(seen_word(self.words, self.slot + _SERIAL) == self.serial)
 
-    def show(self) -> None:
-        """Let readers see it: all rows are there. For its owner, as what follows."""
+    def compact(self) -> None:
+        """Put it into huge pages, which takes up to seconds a GiB; for its owner, as what follows.
+
+        Rows may be read and written meanwhile.
+        """
         make_huge(self.memory)
+
+    def show(self) -> None:
+        """Let readers see it: all rows are there."""
         show_word(self.words, self.slot + _SERIAL, np.uint64(self.serial))
         let_go(self.memory.ctypes.data, self.memory.nbytes)
 
@@ -100,6 +114,7 @@ class SharedRam:
         self._fd = fd
         self._words = words
         self._serial = 0
+        self._making = threading.Lock()  # and giving back what is not of any region
         self.readers = readers
         self.is_owner: bool = words.flags.writeable
 
@@ -131,6 +146,24 @@ class SharedRam:
     def tell_epoch(self, epoch: int) -> None:
         """They have every row up to here."""
         show_word(self._words, _EPOCH, np.uint64(epoch))
+        with self._making:
+            parts = self._parts()
+            if os.fstat(self._fd).st_blocks * _BLOCK_BYTES > sum(stop - at for at, stop in parts):
+                self._empty_gaps(parts)
+
+    def _parts(self) -> list[tuple[int, int]]:
+        """Where in the file the directory and regions are, by place."""
+        slots = self._words[_SLOT_WORDS:].reshape(-1, _SLOT_WORDS)
+        kept = slots[slots[:, _SETS] > 0][:, [_OFFSET, _SETS, _ROW_BYTES]].tolist()
+        regions = [(offset, offset + _file_bytes(sets, size)) for offset, sets, size in kept]
+        return [(0, HUGE_BYTES), *sorted(regions)]
+
+    def _empty_gaps(self, parts: list[tuple[int, int]]) -> None:
+        """Give back pages that readers brought back into regions that were dropped."""
+        stops = [at for at, _ in parts[1:]] + [os.fstat(self._fd).st_size]
+        for (_, start), stop in zip(parts, stops, strict=True):
+            if start < stop:
+                empty_part(self._fd, start, stop)
 
     def share_of(self, share: Share) -> Share:
         """What this process keeps of a table's share of all RAM: whole tables are kept here."""
@@ -141,27 +174,31 @@ class SharedRam:
         return Share(share.row_sets // self.readers, share.absent_sets // self.readers)
 
     def make(self, seed: int, sets: int, row_bytes: int, reach: int) -> Region | None:
-        """A region of zeros, not shown yet; None if there are too many.
+        """A region of zeros, not shown yet; None if there are too many, or no memory for it.
 
         Args:
             seed: of the version's entry in the catalogue.
             sets: > 0.
-
-        Raises:
-            StoreError: it cannot be mapped.
         """
-        free = np.flatnonzero(self._words[_SETS + _SLOT_WORDS :: _SLOT_WORDS] == 0)
-        if not len(free):
-            return None
-        slot = (int(free[0]) + 1) * _SLOT_WORDS
-        offset = os.fstat(self._fd).st_size
-        pages = -(-sets * bytes_per_set(row_bytes, is_whole=True) // HUGE_BYTES)
-        os.ftruncate(self._fd, offset + pages * HUGE_BYTES)
-        self._serial += 1
-        self._words[slot + _SEED : slot + _REACH + 1] = np.array(
-            [seed, offset, sets, row_bytes, reach], dtype=np.uint64
-        )
-        return self._map(slot, self._serial)
+        with self._making:
+            free = np.flatnonzero(self._words[_SETS + _SLOT_WORDS :: _SLOT_WORDS] == 0)
+            if not len(free):
+                _log.warning("rows are read in LMDB, as %d tables are in shared RAM", SLOTS_MAX)
+                return None
+            slot = (int(free[0]) + 1) * _SLOT_WORDS
+            self._empty_gaps(self._parts())
+            self._serial += 1
+            offset = os.fstat(self._fd).st_size
+            try:
+                os.ftruncate(self._fd, offset + _file_bytes(sets, row_bytes))
+                region = self._map(slot, self._serial, offset, sets, row_bytes, reach)
+            except (OSError, StoreError) as err:
+                _log.warning("rows are read in LMDB, as there is no shared RAM for them: %s", err)
+                return None
+            self._words[slot + _SEED : slot + _REACH + 1] = np.array(
+                [seed, offset, sets, row_bytes, reach], dtype=np.uint64
+            )
+            return region
 
     def find(self, seed: int) -> Region | None:
         """The region of a version; None if none is shown.
@@ -173,17 +210,17 @@ class SharedRam:
         for at in np.flatnonzero((slots[:, _SEED] == seed) & (slots[:, _SERIAL] != 0)):
             slot = (int(at) + 1) * _SLOT_WORDS
             serial = int(seen_word(self._words, slot + _SERIAL))
-            if serial:
-                region = self._map(slot, serial)
-                if region is not None and region.is_shown:
-                    bring_in(region.memory)
+            place = self._words[slot + _OFFSET :][:4].tolist()
+            if serial and seen_word(self._words, slot + _SERIAL) == serial:
+                region = self._map(slot, serial, *place)
+                if region.is_shown:
+                    bring_in(region.memory)  # what is dropped meanwhile its owner empties again
                     return region
         return None
 
-    def _map(self, slot: int, serial: int) -> Region | None:
-        offset, sets, row_bytes, reach = map(int, self._words[slot + _OFFSET :][:4])
-        if sets == 0:
-            return None
+    def _map(
+        self, slot: int, serial: int, offset: int, sets: int, row_bytes: int, reach: int
+    ) -> Region:
         size = sets * bytes_per_set(row_bytes, is_whole=True)
         memory = map_file(self._fd, offset, size, is_writable=self.is_owner)
         lines, rows = memory[: sets * LINE_BYTES], memory[sets * LINE_BYTES :]
@@ -196,3 +233,8 @@ class SharedRam:
             slot,
             serial,
         )
+
+
+def _file_bytes(sets: int, row_bytes: int) -> int:
+    """What a region takes of the file, in whole huge pages."""
+    return -(-sets * bytes_per_set(row_bytes, is_whole=True) // HUGE_BYTES) * HUGE_BYTES

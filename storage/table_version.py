@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from sedp.storage.budget import NOTHING, Share
 from sedp.storage.catalogue import Entry
 from sedp.storage.fetching import Fetcher
 from sedp.storage.lmdb_tier import LmdbTier
-from sedp.storage.loading import load_rows
+from sedp.storage.loading import load_rows, tell_of_lost_rows
 from sedp.storage.miss_policy import MissPolicy
 from sedp.storage.placement import Heat, Mover
 from sedp.storage.ram_tier import CACHE_REACH, RESIDENT_REACH, RamTier
@@ -37,6 +38,8 @@ from sedp.storage.shared_ram import SharedRam
 from sedp.storage.shared_rows import SharedRows
 from sedp.storage.statistics import TableStatistics
 from sedp.storage.tier import Keys, Mask, Rows
+
+TRIES = 3  # of a look-up, while shared rows come back
 
 
 class RetiredError(StoreError):
@@ -76,7 +79,7 @@ class TableVersion:
         self._policy = policy
         self._mover = mover
         self._is_as_imported = is_as_imported
-        changes = RecentChanges()
+        self._changes = changes = RecentChanges()
         owns = shared is not None and shared.is_owner
         make = partial(shared.make, entry.seed) if shared is not None and owns else None
         self._ram = RamTier("ram", self.spec.row_bytes, changes=changes, make_region=make)
@@ -129,14 +132,15 @@ class TableVersion:
         if self._retired:
             raise RetiredError(self._retired)
         shared = self._shared_rows
-        while True:
+        for tries in range(1, TRIES + 1):
             since, attached = self._ram.moment(), 0 if shared is None else shared.attached
             count, is_final = self._ram.answer(keys, rows, missing)
             if not count or is_final:
                 break
-            if shared is not None:
-                shared.look_below()
-            count = self._look_below(keys, rows, missing, since)
+            with nullcontext() if shared is None or tries < TRIES else shared.away():
+                if shared is not None:
+                    shared.look_below()
+                count = self._look_below(keys, rows, missing, since)
             if shared is None or shared.attached == attached:
                 break
         if count:
@@ -205,7 +209,7 @@ class TableVersion:
             return
         self.leave_ram()
         self._ram.resize(share.row_sets, RESIDENT_REACH if share.is_whole else CACHE_REACH)
-        if share.is_whole and not self._ram.is_resident:
+        if share.is_whole and not self._ram.is_resident and self._ram.sets == share.row_sets:
             self._load()
 
     def attach_ram(self) -> None:
@@ -223,7 +227,7 @@ class TableVersion:
     def _load(self) -> None:
         warm = self._usable_warm()
         tiers = (self.truth,) if warm is None else (warm, self.truth)
-        if load_rows(self._ram, tiers, self.entry, self._is_as_imported):
+        if load_rows(self._ram, tiers, self.entry, self._is_as_imported, self._mover):
             if warm is not None:
                 warm.let_go()
         else:
@@ -232,6 +236,7 @@ class TableVersion:
     def reread(self, keys: Keys) -> None:
         """Rows of distinct keys have changed below RAM: take up what they are now."""
         if self._ram.is_followed:
+            self._changes.add(keys)
             return  # nor does it know of keys without a row
         rows, missing = self._scratch(keys), np.ones(len(keys), dtype=np.bool_)
         warm = self._usable_warm()
@@ -242,8 +247,11 @@ class TableVersion:
             answer, absent = self._scratch(keys[rest]), np.empty(len(rest), dtype=np.bool_)
             self.truth.get_many(keys[rest], answer, absent)
             rows[rest], missing[rest] = answer, absent
+        was_resident = self._ram.is_resident
         self._ram.replace_many(keys[~missing], rows[~missing])
         self._absent.forget(keys)
+        if was_resident and not self._ram.is_resident:
+            tell_of_lost_rows(self.entry)
 
     def forget_all(self) -> None:
         """Any row may have changed."""

@@ -6,6 +6,7 @@ do one after the other; a reload that would change one of those changes nothing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -32,17 +33,26 @@ RELOADABLE = (
 """Beginnings of keys; `daemon.drain` stands for `daemon.drain_delay`, too."""
 
 
+LIVE = re.compile(
+    r"(rows_max|deadline|in_flight_max|user|admission|slo|priorities|tuning"
+    r"|stages\.[^.]+\.(concurrency|batch|queue_rows_max|bounds))(\..+)?"
+)
+"""Keys of a pipeline that its open stages need not hear of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """From one config to another.
 
     Args:
         lines: for people, `key: old → new` each.
-        pipelines: names of those that are in both, but not the same.
+        pipelines: names of those that are in both, but have other stages or tensors.
+        live: of those whose stages and tensors stay as they are, but not all else.
     """
 
     lines: tuple[str, ...]
     pipelines: frozenset[str]
+    live: frozenset[str] = frozenset()
 
 
 def compare(old: Config, new: Config) -> Difference:
@@ -62,9 +72,9 @@ def compare(old: Config, new: Config) -> Difference:
         )
     names = [{pipeline.name for pipeline in config.pipelines} for config in (old, new)]
     changed = {name for name in names[0] & names[1] if _part(name, old) != _part(name, new)}
-    return Difference(
-        tuple(_lines(keys, old, new, names[0] ^ names[1], changed)), frozenset(changed)
-    )
+    live = {name for name in changed if _fixed_part(name, old) == _fixed_part(name, new)}
+    lines = tuple(_lines(keys, old, new, names[0] ^ names[1], changed))
+    return Difference(lines, frozenset(changed - live), frozenset(live))
 
 
 def _lines(
@@ -87,6 +97,12 @@ def _lines(
 def _part(name: str, config: Config) -> list[tuple[str, str]]:
     """All that is written about a pipeline, in its order: slots, say, are columns in order."""
     return [item for item in config.settings.items() if _pipeline_of(item[0]) == name]
+
+
+def _fixed_part(name: str, config: Config) -> list[tuple[str, str]]:
+    """The same of what an open pipeline cannot follow."""
+    skipped = len(f"pipelines.{name}.")
+    return [item for item in _part(name, config) if not LIVE.fullmatch(item[0], skipped)]
 
 
 def _pipeline_of(key: str) -> str:

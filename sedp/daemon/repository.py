@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 
+from sedp.daemon.live_change import can_follow, follow
 from sedp.daemon.monitoring.engine_totals import EngineTotals
-from sedp.daemon.served import PipelineOpener, PipelineState, Place, Served, State
+from sedp.daemon.served import PipelineOpener, PipelineState, Place, Replacement, Served, State
 from sedp.daemon.warm_up import renew
 from sedp.engine.statistics import EngineStatistics
 from sedp.errors import RequestError, SedpError
@@ -26,21 +26,6 @@ NAME_CHARS_SHOWN_MAX = 64
 __all__ = ["PipelineState", "Replacement", "Repository", "Served", "State"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """Pipelines that are open beside those being served, waiting for `commit` or `discard`.
-
-    Args:
-        wanted: all pipelines there shall be, by name, in order.
-        fresh: those of them that were opened anew.
-        places: that are kept from other changes meanwhile.
-    """
-
-    wanted: Mapping[str, Pipeline]
-    fresh: Mapping[str, Served]
-    places: Sequence[Place]
 
 
 class Repository:
@@ -84,7 +69,8 @@ class Repository:
         Raises:
             SedpError: one cannot be opened.
         """
-        self.commit(await self.prepare({pipeline.name: pipeline for pipeline in pipelines}, set()))
+        wanted = {pipeline.name: pipeline for pipeline in pipelines}
+        self.commit(await self.prepare(wanted, set(), set()))
 
     # Asking -----------------------------------------------------------------------------------
 
@@ -159,7 +145,9 @@ class Repository:
 
     # Changing many ----------------------------------------------------------------------------
 
-    async def prepare(self, wanted: Mapping[str, Pipeline], changed: Set[str]) -> Replacement:
+    async def prepare(
+        self, wanted: Mapping[str, Pipeline], changed: Set[str], live: Set[str]
+    ) -> Replacement:
         """Open what is new or changed beside what is served. Nothing changes for callers yet.
 
         A pipeline that was unloaded stays so.
@@ -167,21 +155,24 @@ class Repository:
         Args:
             wanted: all pipelines there shall be, not opened.
             changed: names of those that are there already, but differ.
+            live: of those that differ in nothing that an open pipeline cannot follow.
 
         Raises:
             RequestError: 409, one of them is being changed.
             SedpError: one cannot be opened; nothing stays open.
         """
-        affected = [p for n, p in self._places.items() if n in changed or n not in wanted]
+        differ = changed | live
+        affected = [p for n, p in self._places.items() if n in differ or n not in wanted]
         self._claim(affected)
+        followed = {name for name in live if can_follow(self._places[name], self._opener)}
         try:
             fresh = await self._opener.open(
-                [wanted[name] for name in self._to_open(wanted, changed)]
+                [wanted[name] for name in self._to_open(wanted, differ - followed)]
             )
         except BaseException:
             self._release(affected)
             raise
-        return Replacement(wanted, fresh, affected)
+        return Replacement(wanted, fresh, followed, affected)
 
     def commit(self, replacement: Replacement) -> None:
         """Serve what was prepared, from this moment on; `settled` waits for what was before."""
@@ -193,6 +184,8 @@ class Repository:
         self._places = {name: places.get(name) or Place(p) for name, p in wanted.items()}
         for name, served in replacement.fresh.items():
             self._serve(self._places[name], served)
+        for name in replacement.live:
+            follow(self._places[name], wanted[name], self._opener)
         for place in replacement.places:
             place.pipeline = wanted.get(place.pipeline.name, place.pipeline)
         self._release(replacement.places)

@@ -6,13 +6,14 @@ import asyncio
 import enum
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sedp.answer import Answer, Unanswered
 from sedp.config.management import UNMANAGED, Management
+from sedp.daemon.admission_post import AdmissionPost
 from sedp.daemon.deadlines import least_timeout
 from sedp.daemon.monitoring.statistics import OwnCounts
 from sedp.daemon.oip.request import InferenceRequest, RequestReader
@@ -20,12 +21,12 @@ from sedp.daemon.plan_file import LearnedPlan, begin_with, read_learned
 from sedp.daemon.quarantine import Quarantine
 from sedp.daemon.standing import Standings
 from sedp.daemon.warm_up import StageOpener, close_stages
+from sedp.engine.admission import Admission
 from sedp.engine.events import NEVER_NS, Outcome
 from sedp.engine.statistics import EngineStatistics
 from sedp.engine.stimulus_log import StimulusLog
 from sedp.errors import ConfigError, SedpError
 from sedp.live import Engine
-from sedp.manager.admission.registry import make_admission
 from sedp.pipeline import Pipeline
 from sedp.stage import Stage
 
@@ -59,6 +60,8 @@ class Served:
         asked_ns: when its last request arrived, on the monotonic clock; 0 before the first.
         shed: events by level.
         quarantine: of its requests; a pipeline that is opened anew has mended what failed.
+        post: of its admission control, if it has any.
+        tenants: their numbers, as the engine knows them.
     """
 
     pipeline: Pipeline
@@ -69,10 +72,12 @@ class Served:
     asked_ns: int = 0
     quarantine: Quarantine = field(default_factory=Quarantine)
     shed: Counter[int] = field(default_factory=Counter)
+    post: AdmissionPost | None = None
+    tenants: dict[str, int] = field(default_factory=lambda: {"": 0})
     _standings: Standings = field(init=False)
 
     def __post_init__(self) -> None:
-        self._standings = Standings(self.pipeline, self.management.user)
+        self._standings = Standings(self.pipeline, self.management.user, self.tenants)
 
     async def infer(
         self,
@@ -174,6 +179,23 @@ class Place:
     leaving: asyncio.Task[None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Pipelines that are open beside those being served, waiting for `commit` or `discard`.
+
+    Args:
+        wanted: all pipelines there shall be, by name, in order.
+        fresh: those of them that were opened anew.
+        live: those that stay open, and will go by what is wanted.
+        places: that are kept from other changes meanwhile.
+    """
+
+    wanted: Mapping[str, Pipeline]
+    fresh: Mapping[str, Served]
+    live: Set[str]
+    places: Sequence[Place]
+
+
 class EngineStarter:
     """Makes engines, each with a log of its own where stimuli are recorded.
 
@@ -188,14 +210,13 @@ class EngineStarter:
         self._pipelines = pipelines
         self._starts: Counter[str] = Counter()
 
-    def start(self, pipeline: Pipeline, management: Management) -> Engine:
+    def start(self, pipeline: Pipeline, admission: Admission | None) -> Engine:
         """An engine for one pipeline whose stages are open.
 
         Raises:
             ConfigError: the log cannot be written.
         """
-        name = management.admission
-        admissions = [make_admission(name, pipeline.target_ns, pipeline.levels)]
+        admissions = [admission]
         if self._log_path is None:
             return Engine([pipeline], admissions=admissions)
         path = self._choose_path(self._log_path, pipeline.name)
@@ -230,7 +251,7 @@ class PipelineOpener:
     """
 
     stages: StageOpener
-    start_engine: Callable[[Pipeline, Management], Engine]
+    start_engine: Callable[[Pipeline, Admission | None], Engine]
     tensors_max: int
     management: Mapping[str, Management] = field(default_factory=dict)
     shed: dict[str, Counter[int]] = field(default_factory=dict)
@@ -259,10 +280,11 @@ class PipelineOpener:
         management = self.management.get(pipeline.name, UNMANAGED)
         learned = await asyncio.to_thread(read_learned, pipeline, management.tuning)
         pipeline = begin_with(pipeline, management.tuning, learned)
-        engine = self.start_engine(pipeline, management)
+        post = AdmissionPost.open(pipeline, management)
+        engine = self.start_engine(pipeline, post)
         reader = RequestReader(pipeline, self.tensors_max)
         shed = self.shed.setdefault(pipeline.name, Counter())
-        return Served(pipeline, engine, reader, management, learned, shed=shed)
+        return Served(pipeline, engine, reader, management, learned, shed=shed, post=post)
 
     async def close(self, served: Served) -> None:
         """Its engine and stages; no event may be in flight."""

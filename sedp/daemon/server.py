@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,7 @@ from sedp.daemon.doors import Doors
 from sedp.daemon.failures import FailureLog
 from sedp.daemon.front import Front
 from sedp.daemon.http.data_plane import Gather
+from sedp.daemon.loop_watch import LoopWatch
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.parameter_store import open_served
 from sedp.daemon.reload import compare
@@ -44,6 +48,21 @@ CUT_S = 0.01  # when waiting is over; aiohttp would take 0 for ever
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A reload between its two phases. Exactly one of `commit` and `discard` must be called.
+
+    Args:
+        lines: what changes, for people.
+        commit: serve by the new config from this moment on; what it replaced is closed in time.
+        discard: close what was opened; the old config is still served.
+    """
+
+    lines: list[str]
+    commit: Callable[[], None]
+    discard: Callable[[], Awaitable[None]]
+
+
 class Server:
     """Make it with `Server.start` on a running loop.
 
@@ -61,6 +80,7 @@ class Server:
         self._doors = doors
         self._opened = AsyncExitStack()
         self._store: ParameterStore | None = None
+        self._loop_watch = LoopWatch()
         self._is_reloading = False
         self._started_ns = 0
 
@@ -125,6 +145,7 @@ class Server:
             self.log.lines_left_out,
             self.guard.statistics(),
             load=self.tuning.statistics(),
+            loop=self._loop_watch.statistics(),
         )
 
     # Changing what is served ------------------------------------------------------------------
@@ -151,16 +172,17 @@ class Server:
             raise RequestError("another reload is under way; try again later", 409)
         self._is_reloading = True
         try:
-            difference = compare(self.config, config)
+            found = compare(self.config, config)
             security = self.front.read_security(config)
             wanted = {pipeline.name: pipeline for pipeline in config.pipelines}
             self._opener.management = config.management
-            replacement = await self.repository.prepare(wanted, difference.pipelines)
+            replacement = await self.repository.prepare(wanted, found.pipelines, found.live)
         except BaseException:
             self._opener.management = self.config.management
             self._is_reloading = False
             raise
-        return Change(self, config, list(difference.lines), security, replacement)
+        adopt = partial(self._adopt, config, security, replacement)
+        return Change(list(found.lines), adopt, partial(self._abandon, replacement))
 
     async def reload(self, config: Config) -> list[str]:
         """Serve by another config; returns once what it replaced is closed.
@@ -211,6 +233,7 @@ class Server:
         cut = self.repository.in_flight
         await self.front.close(CUT_S if cut else CLOSE_S)
         await closing_grpc
+        self._loop_watch.end()
         if not cut:
             await self._opened.aclose()
         return cut
@@ -237,6 +260,8 @@ class Server:
         self.tuning = LiveTuning(self.repository, stages.cores)
         self.tuning.begin()
         opened.push_async_callback(self.tuning.end)
+        self._loop_watch.begin()
+        opened.callback(self._loop_watch.end)
         self._started_ns = time.monotonic_ns()
         await self.front.open(
             self.repository,
@@ -272,28 +297,3 @@ class Server:
         self._opener.management = self.config.management
         await self.repository.discard(replacement)
         self._is_reloading = False
-
-
-class Change:
-    """A reload between its two phases. Exactly one of `commit` and `discard` must be called.
-
-    Args:
-        lines: what changes, for people.
-    """
-
-    def __init__(
-        self, server: Server, config: Config, lines: list[str], security: Security, new: Replacement
-    ) -> None:
-        self.lines = lines
-        self._server = server
-        self._config = config
-        self._security = security
-        self._replacement = new
-
-    def commit(self) -> None:
-        """Serve by the new config from this moment on. What it replaced is closed in time."""
-        self._server._adopt(self._config, self._security, self._replacement)
-
-    async def discard(self) -> None:
-        """Close what was opened; the old config is still served."""
-        await self._server._abandon(self._replacement)

@@ -40,14 +40,18 @@ class Standings:
 
     Args:
         user: input that says whose request it is; "" when none does.
+        tenants: their numbers so far; newcomers are put down in it.
     """
 
-    def __init__(self, pipeline: Pipeline, user: str) -> None:
+    def __init__(
+        self, pipeline: Pipeline, user: str, tenants: dict[str, int] | None = None
+    ) -> None:
         self._target_ns = pipeline.target_ns
         self._levels = pipeline.levels
         self._level_default = pipeline.level_default
         self._user = user
-        self._tenants = {"": 0}  # as many as the key file has had: they are told apart for ever
+        # As many as the key file has had: they are told apart for ever.
+        self._tenants = {"": 0} if tenants is None else tenants
 
     def place(self, request: InferenceRequest, tenant: str, arrived_ns: int) -> Standing:
         """How a request stands that arrived at `arrived_ns`."""

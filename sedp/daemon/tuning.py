@@ -127,18 +127,21 @@ class LiveTuning:
             await asyncio.sleep(min(every_s, IDLE_S))  # a reload may change it meanwhile
             now_ns = time.monotonic_ns()
             if every_s <= IDLE_S or now_ns - self._looked_ns >= every_s * 1e9:
-                self.look()
+                await self.look()
             if self._tuner.log.total > self._written and now_ns - self._written_ns >= WRITE_GAP_NS:
                 await self.write()
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Take one look, and make the moves that follow from it."""
         if self._follow() or not self._graph.stages:
             return
         observation = self._observe()
         if not any(seen.target_ns for seen in observation.pipelines):
             return
-        moves = self._tuner.step(observation)
+        tuner = self._tuner
+        moves = await asyncio.to_thread(tuner.step, observation)  # a search takes milliseconds
+        if self._follow() or tuner is not self._tuner:
+            return
         for key, plan in change_plans(self._plans, moves).items():
             self._change(key, plan)
         for move in moves:

@@ -40,6 +40,8 @@ class Flow:
     def enter(self, event: Event, now_ns: int) -> None:
         """Put an admitted event into its pipeline's first queues; `begin` starts the stages."""
         pipeline = self.pipelines[event.pipeline]
+        if event.tenant != pipeline.tenant:
+            pipeline.note_tenant(event.tenant)
         self.inside.add(event)
         for stage in pipeline.entries:
             event.queued |= stage.bit
@@ -73,7 +75,7 @@ class Flow:
             if due_ns > now_ns:
                 self._wake_at(stage, due_ns, out)
                 break
-            enqueued_ns, head = queue.head()
+            oldest_ns, head = queue.head()
             viable_ns = now_ns + floor_ns
             room = stage.room_behind(head.rows)
             if room < head.rows:
@@ -82,9 +84,9 @@ class Flow:
             limit_rows = min(max(stage.plan.batch_rows_max, head.rows), room)
             stale_ns = 0
             if stage.admission is not None and not stage.predecessors:
-                limit_ns = stage.admission.wait_limit_ns(now_ns, now_ns - enqueued_ns)
+                limit_ns = stage.admission.wait_limit_ns(now_ns, now_ns - oldest_ns)
                 stale_ns = max(0, now_ns - limit_ns)
-            if head.deadline_ns < viable_ns or enqueued_ns < stale_ns:
+            if head.deadline_ns < viable_ns or head.arrived_ns < stale_ns:
                 limit_rows = 0  # an event that will be given up must not set the limit for others
             taken, rows, hopeless = queue.take(limit_rows, viable_ns, now_ns, stale_ns)
             made_room = True
@@ -92,7 +94,7 @@ class Flow:
                 self._give_up(hopeless, stage, viable_ns, now_ns, out)
             if taken:
                 if stage.admission is not None:
-                    stage.admission.waited(now_ns, now_ns - enqueued_ns, len(taken))
+                    stage.admission.waited(now_ns, now_ns - oldest_ns, len(taken))
                 self._reserve(stage, taken, rows)
                 self._start(stage, taken, rows, now_ns, out)
         if made_room:

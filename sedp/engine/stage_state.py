@@ -11,9 +11,13 @@ from sedp.engine.bounded_queue import BoundedQueue
 from sedp.engine.breaker import Breaker
 from sedp.engine.event import Event
 from sedp.engine.events import NEVER_NS, Outcome
+from sedp.engine.fair_queue import FairQueue
+from sedp.engine.fifo_queue import FifoQueue
 from sedp.engine.graph import Graph, PipelineNode, StageNode
 from sedp.engine.histogram import Histogram
 from sedp.engine.pace import Pace
+
+NO_TENANT = -1
 
 
 class StageState:
@@ -31,7 +35,7 @@ class StageState:
         self.care = node.care
         limits_ns = node.care.timeout_ns, node.care.hedge_ns
         self.time_limits_ns = [limit_ns for limit_ns in limits_ns if limit_ns]  # of a run
-        self.queue = BoundedQueue(node.plan.queue_rows_max)
+        self.queue: BoundedQueue = FifoQueue(node.plan.queue_rows_max)
         self.pipeline: PipelineState
         self.admission: Admission | None = None  # that of its pipeline
         self.predecessors: list[StageState] = []
@@ -107,11 +111,22 @@ class PipelineState:
         self.guarded = [s for s in stages if s.breaker is not None and not s.care.has_fallback]
         self.admission = admission
         self.rows_low = 1  # what the smaller ones of late arrivals bring
+        self.tenant = NO_TENANT  # that of the first event
+        self._is_shared = False  # there was an event of another
         self.coming_rows = 0  # let pass at the door, and not arrived; while one more is judged
         self.in_flight = 0
         self.in_flight_max = node.in_flight_max
         self.outcomes = [0] * len(Outcome)
         self.latency_ns = Histogram()
+
+    def note_tenant(self, tenant: int) -> None:
+        """An event comes that is not of `tenant`; once there are two, they take turns."""
+        if self.tenant == NO_TENANT:
+            self.tenant = tenant
+        elif not self._is_shared:
+            self._is_shared = True
+            for stage in self.stages:
+                stage.queue = FairQueue(stage.queue)
 
     def note_rows(self, rows: int) -> None:
         """An event of `rows` rows asks: falls at once to a smaller one, and rises slowly."""

@@ -91,11 +91,9 @@ class CostModel:
     def _fit(self, spread: float) -> Cost:
         rows, mean_ns = self._x / self._weight, self._y / self._weight
         fixed_ns, row_ns = self._solve(self._share * mean_ns)
-        if row_ns < 0:
-            fixed_ns, row_ns = mean_ns, 0.0
-        elif fixed_ns < 0:
-            fixed_ns, row_ns = 0.0, self._xy / self._xx
-        if self._xx / self._weight - rows * rows > SIZES_DIFFER * rows * rows:
+        if row_ns < 0 or fixed_ns < 0:  # noise, or sizes too alike: the split stays as it was
+            fixed_ns, row_ns = self._share * mean_ns, (1 - self._share) * mean_ns / rows
+        elif self._xx / self._weight - rows * rows > SIZES_DIFFER * rows * rows:
             self._share = fixed_ns / (fixed_ns + row_ns * rows)
         if self._cost is not None:
             spread = self._cost.spread * DECAY + spread * (1 - DECAY)

@@ -27,6 +27,7 @@ P99_OF_NORMAL = 2.33
 HOP_NS = 100_000  # to a thread and back
 BALANCE_ROUNDS = 8  # to within a percent in the tests' pipelines
 QUEUED_SHARE = 0.85  # of a queue is full when the stage behind, at last, has room
+FEW_EVENTS = 2  # below, small events still join: a limit just short of two brings something
 SOFTNESS = 8  # two equally tight stages do 8 % less than one: they wait for each other
 
 
@@ -54,7 +55,8 @@ class StageLoad:
     def full_events(self) -> float:
         """Events of a full batch; one event goes through however large it is."""
         rows_max = min(self.plan.batch_rows_max, self.plan.queue_rows_max)
-        return max(1.0, float(rows_max // self.rows))
+        events = rows_max / self.rows
+        return max(1.0, events if events < FEW_EVENTS else float(math.floor(events)))
 
     def event_ns(self, events: float) -> float:
         """Processor time of one event in a batch of `events`."""
@@ -79,18 +81,22 @@ class Forecast:
     tail_ns: float
 
 
-def forecast(loads: Sequence[StageLoad], rate_s: float, cores: float) -> Forecast:
+def forecast(
+    loads: Sequence[StageLoad], rate_s: float, cores: float, *, jams: bool = True
+) -> Forecast:
     """What becomes of `rate_s` events a second (> 0).
 
     Args:
         loads: in topological order, at least one; each with a cost > 0.
         cores: that these stages may use, > 0.
+        jams: whether too much load fills the queues; else the door is shut before they are full.
     """
-    capacity, slowdown_max = _capacity(loads, cores)
+    behind = _jam(loads) if jams else ()
+    capacity, slowdown_max = _capacity(loads, cores, behind)
     rate = min(rate_s / SECOND_NS, capacity)
     busy = _busy_cores(loads, rate, _batches(loads, rate, 1.0)) / cores
     slowdown = slowdown_max if busy >= 1 else min(slowdown_max, 1 + _queueing(busy, cores))
-    jam = _jam(loads) if rate == capacity else ()
+    jam = behind if rate == capacity else ()
     batches = _batches(loads, rate, slowdown, jam)
     stage_ns, wait_ns, tails_ns = [], [], []
     runs_ns = [load.run_ns(n) * slowdown for load, n in zip(loads, batches, strict=True)]
@@ -115,7 +121,7 @@ def longest_path(loads: Sequence[StageLoad], stage_ns: Sequence[float]) -> float
     return max(ends_ns)
 
 
-def _capacity(loads: Sequence[StageLoad], cores: float) -> tuple[float, float]:
+def _capacity(loads: Sequence[StageLoad], cores: float, jam: Sequence[int]) -> tuple[float, float]:
     """Events per nanosecond, by the tightest of slots, event loop, and cores; slowdown there.
 
     On full cores runs last until the tightest stage's slots are all busy. With that slowdown the
@@ -125,7 +131,6 @@ def _capacity(loads: Sequence[StageLoad], cores: float) -> tuple[float, float]:
     loop = sum(load.event_ns(load.full_events) for load in loads if load.inline)
     limits = [*slots, 1 / loop] if loop else slots
     tightest = min(limits)
-    jam = _jam(loads)
     crowd = sum((tightest / limit) ** SOFTNESS for limit in limits)  # ≥ 1: how many are as tight
     hard = tightest * math.pow(crowd, -1 / SOFTNESS)
     batches = [load.full_events for load in loads]
@@ -163,6 +168,7 @@ def _batches(
     for load in loads:
         company = 1 + rate * load.plan.batch_wait_ns
         together = max((batches[p] for p in load.predecessors), default=1.0)
+        together /= math.ceil(together / load.full_events)  # as even parts, on average
         balance = _balance(load, load.slots, rate, slowdown)
         batches.append(min(load.full_events, max(balance, company, together)))
     for position in jam:

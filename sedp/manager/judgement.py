@@ -21,7 +21,8 @@ FIT_SHARE = 0.05  # decides only where next to nothing is in time
 LOAD_SHARE = 0.25  # loads that differ by more are different conditions
 LOST_SHARE = 0.005  # of what came; fewer may be lost to a burst without any knob being wrong
 TABU_NS = 900 * SECOND_NS
-PAUSE_WINDOWS_MAX = 1024  # a quarter of an hour, as above, with windows of a second
+PAUSE_WINDOWS_MAX = 16  # longer ones are `REST_WINDOWS`
+REST_WINDOWS = 1024  # a quarter of an hour, as above, with windows of a second
 FAILURES_MAX = 4
 
 
@@ -39,6 +40,11 @@ class Window:
     @property
     def answered_s(self) -> float:
         return self.seen.answered * SECOND_NS / self.window_ns
+
+    @property
+    def in_time_s(self) -> float:
+        """Events a second answered within the target."""
+        return self.answered_s * share_below(self.seen.latency_ns, self.seen.target_ns)
 
     @property
     def in_time(self) -> float:
@@ -135,8 +141,9 @@ class Tabu:
 class Pause:
     """How long to let things be after a look that led to little: twice as long each time.
 
-    The same load promises the same again, and noise would be followed for ever. A load, or a
-    rate of answers, that is no longer the same ends the pause.
+    The same load promises the same again, and noise would be followed for ever: after half a
+    minute of such looks the knobs stay. A load, or a rate of answers in time, that is no longer
+    the same ends the pause.
     """
 
     def __init__(self) -> None:
@@ -148,14 +155,14 @@ class Pause:
         """Whether this look is to be left out."""
         then = self._then
         if then is not None and not (
-            same_load(then.offered_s, now.offered_s) and same_load(then.answered_s, now.answered_s)
+            same_load(then.offered_s, now.offered_s) and same_load(then.in_time_s, now.in_time_s)
         ):
             self._length, self._left, self._then = 1, 0, None
         self._left -= 1
         return self._left >= 0
 
     def lengthen(self, now: Window) -> None:
-        self._length = min(2 * self._length, PAUSE_WINDOWS_MAX)
+        self._length = 2 * self._length if self._length < PAUSE_WINDOWS_MAX else REST_WINDOWS
         self._left, self._then = self._length, now
 
 

@@ -26,7 +26,8 @@ class Expected(msgspec.Struct, frozen=True):
     """What the model promised of all moves made together.
 
     Args:
-        gain: factor on events answered in time; 1 when none was promised.
+        gain: factor on events answered in time, so never more than all that came over those that
+            were in time before; 1 when none was promised.
         capacity_s: events a second that the pipeline could then answer.
         p99_ns: of the latency, at the load that was seen.
     """

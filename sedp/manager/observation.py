@@ -66,6 +66,7 @@ class PipelineSeen:
         refused: at the door or shed, since there was no room or no time.
         late: given up at their deadline.
         latency_ns: arrival to answer, answered events only.
+        shed: of the refused, those that admission control kept out before queues were full.
     """
 
     name: str
@@ -75,6 +76,7 @@ class PipelineSeen:
     refused: int
     late: int
     latency_ns: HistogramSnapshot
+    shed: int = 0
 
     @property
     def lost_share(self) -> float:
@@ -195,6 +197,7 @@ def _see_pipeline(old: PipelineStatistics, new: PipelineStatistics, target_ns: i
         sum(ended.get(name, 0) for name in REFUSED),
         ended[Outcome.DEADLINE.name],
         _combine(sub, new.latency_ns, old.latency_ns),
+        ended[Outcome.SHED.name],
     )
 
 
@@ -231,6 +234,7 @@ def _merge_pipelines(first: PipelineSeen, second: PipelineSeen) -> PipelineSeen:
         refused=first.refused + second.refused,
         late=first.late + second.late,
         latency_ns=_combine(add, first.latency_ns, second.latency_ns),
+        shed=first.shed + second.shed,
     )
 
 

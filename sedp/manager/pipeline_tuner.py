@@ -126,7 +126,7 @@ class PipelineTuner:
     def _aim(self, scene: Scene) -> Goal:
         """What to aim at, with what is known of the forecasts' errors."""
         seen, offered_s = scene.window.seen, scene.window.offered_s
-        outcome = forecast(scene.loads, offered_s, scene.cores)
+        outcome = forecast(scene.loads, offered_s, scene.cores, jams=scene.jams)
         late_factor = max(1.0, correction(seen.p99_ns, outcome.p99_ns))
         capacity_factor = 1.0
         if scene.window.is_losing:
@@ -138,6 +138,7 @@ class PipelineTuner:
             capacity_factor,
             late_factor,
             self._queue_share,
+            scene.jams,
         )
 
     def _decide(self, scene: Scene, goal: Goal) -> list[Move]:
@@ -145,7 +146,21 @@ class PipelineTuner:
             return []
         self._correct_queues(scene.window)
         queues = self._bound_queues(scene, goal.with_queues(scene.loads), QUEUE_FACTOR_MIN)
-        return queues or self._try(scene, goal)
+        return queues or self._spare_slots(scene) or self._try(scene, goal)
+
+    def _spare_slots(self, scene: Scene) -> list[Move]:
+        """Halve slots beyond what can be of use: while they stand open, no batch fills.
+
+        Not judged, since of many slots too many nothing comes until the last of them is gone.
+        """
+        moves = []
+        for stage, bounds in zip(scene.stages, scene.bounds, strict=True):
+            slots, slots_max = stage.plan.concurrency, scene.slots_max(stage)
+            after = max(slots_max, bounds.concurrency[0], slots // 2)
+            if after < slots:
+                reason = f"no more than {slots_max} slots can be of use"
+                moves.append(self._note(scene, stage, "concurrency", slots, after, reason))
+        return moves
 
     def _correct_queues(self, window: Window) -> None:
         """Where full queues at the door make answers late whatever was forecast, shorten them."""
@@ -163,6 +178,13 @@ class PipelineTuner:
             return []
 
         def allowed(steps: Sequence[tuple[int, Step]]) -> bool:
+            if any(
+                step.knob == "concurrency"
+                and step.is_up
+                and step.after > scene.slots_max(scene.stages[n])  # type: ignore[operator]
+                for n, step in steps
+            ):
+                return False
             return self._tabu.allows(
                 frozenset((scene.stages[n].key, step.knob, step.is_up) for n, step in steps)
             )
@@ -175,6 +197,7 @@ class PipelineTuner:
         self._queue_share = 1.0
         choice, gain = found
         outcome = choice.outcome
+        gain = _bound_gain(scene.window, gain)
         promise = Expected(round(gain, 3), round(outcome.capacity_s, 1), round(outcome.p99_ns))
         reason = _reason(scene.window, len(choice.steps), gain)
         moves = [
@@ -227,8 +250,15 @@ class PipelineTuner:
 
 
 def _reason(window: Window, steps: int, gain: float) -> str:
-    seen = window.seen
+    seen, before_s = window.seen, window.in_time_s
+    after_s = min(window.offered_s, before_s * gain)
     return (
         f"{seen.lost_share:.1%} lost, p99 {seen.p99_ns / 1e6:.1f} ms of "
-        f"{seen.target_ns / 1e6:g} ms; {steps} steps together promise ×{gain:.2f} answered in time"
+        f"{seen.target_ns / 1e6:g} ms; {steps} steps together promise {after_s:.4g} events a "
+        f"second in time, where {before_s:.4g} were"
     )
+
+
+def _bound_gain(window: Window, gain: float) -> float:
+    """A gain of the search's measure as one of events in time: no more than come can be."""
+    return max(1.0, min(gain, window.offered_s / max(window.in_time_s, 1e-9)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from sedp.manager.forecast import StageLoad
 from sedp.manager.judgement import Window, window_of
 from sedp.manager.observation import Observation, StageKey, StageSeen, interpolate
 
+SHED_SHARE = 0.1  # of the refused: what admission sheds at all, it sheds to keep the backlog short
+SLOTS_PER_RUN = 2  # that is at work: rather too many slots than too few
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -19,6 +23,7 @@ class Scene:
     Args:
         stages, loads, bounds: one a stage, in topological order.
         cores: that other pipelines leave to this one.
+        stretch: ≥ 1; how much longer runs take because they share the cores.
     """
 
     now_ns: int
@@ -27,6 +32,20 @@ class Scene:
     loads: Sequence[StageLoad]
     bounds: Sequence[Bounds]
     cores: float
+    stretch: float
+
+    @property
+    def jams(self) -> bool:
+        """Whether queues are full when events are lost; else admission control sheds before."""
+        return self.window.seen.shed <= SHED_SHARE * self.window.seen.refused
+
+    def slots_max(self, stage: StageSeen) -> int:
+        """More slots than this serve nobody: cores cannot carry them, and few are in use.
+
+        Twice those at work, for a stage whose runs wait for a disk or a net.
+        """
+        at_work = stage.service_ns.total / self.window.window_ns / self.stretch
+        return max(math.ceil(self.cores), math.ceil(SLOTS_PER_RUN * at_work))
 
     def figures(self, stage: StageSeen) -> Mapping[str, float]:
         """What a move of this stage's knobs is explained by."""
@@ -72,6 +91,7 @@ def set_scene(
         loads,
         [bounds[stage.key] for stage in stages],
         _own_cores(observation, pipeline, cores),
+        max(1.0, observation.running_mean / cores),
     )
 
 

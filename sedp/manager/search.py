@@ -39,6 +39,7 @@ class Goal:
         capacity_factor, late_factor: measured capacity and latency over their forecasts, for the
             plans in force.
         queue_share: of the target, for which queues are to be bounded.
+        jams: whether queues fill, or admission control shuts the door before.
     """
 
     rate_s: float
@@ -47,6 +48,7 @@ class Goal:
     capacity_factor: float = 1.0
     late_factor: float = 1.0
     queue_share: float = 1.0
+    jams: bool = True
 
     def with_queues(self, loads: Sequence[StageLoad]) -> list[StageLoad]:
         """The loads with the queue bounds that belong to their other knobs."""
@@ -54,7 +56,7 @@ class Goal:
 
     def corrected(self, loads: Sequence[StageLoad]) -> Forecast:
         """The forecast with the queue bounds that belong to these plans."""
-        raw = forecast(self.with_queues(loads), self.rate_s, self.cores)
+        raw = forecast(self.with_queues(loads), self.rate_s, self.cores, jams=self.jams)
         return replace(
             raw,
             capacity_s=raw.capacity_s * self.capacity_factor,

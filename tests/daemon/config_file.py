@@ -48,20 +48,20 @@ class Operator:
 
     def __init__(self, http: aiohttp.ClientSession, daemon: Daemon) -> None:
         self._http = http
-        self._daemon = daemon
+        self.daemon = daemon
 
     @property
     def data_address(self) -> str:
-        return self._daemon.data_address
+        return self.daemon.data_address
 
     @property
     def responses(self) -> Counter[int]:
         """Of the admin plane, by status; 499 stands for callers who left."""
-        return Counter(self._daemon.statistics().listeners["admin"].responses)
+        return Counter(self.daemon.statistics().listeners["admin"].responses)
 
     async def post(self, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and answer."""
-        url = f"http://{self._daemon.admin_address}{path}"
+        url = f"http://{self.daemon.admin_address}{path}"
         async with self._http.post(url, json=body) as response:
             return response.status, await response.json()
 
@@ -78,14 +78,14 @@ class Operator:
 
     async def answered(self, name: str) -> int | None:
         """How many events of a pipeline were answered since the start, as `/status.json` says."""
-        async with self._http.get(f"http://{self._daemon.admin_address}/status.json") as response:
+        async with self._http.get(f"http://{self.daemon.admin_address}/status.json") as response:
             pipelines = {p["name"]: p for p in (await response.json())["pipelines"]}
         return int(pipelines[name]["outcomes"]["answered"]) if name in pipelines else None
 
     async def infer(self, name: str, rows: int = 1) -> float | str:
         """The factor of a pipeline, or the error that it answers with."""
         tensor = {"name": "x", "datatype": "FP32", "shape": [rows], "data": [1.0] * rows}
-        url = f"http://{self._daemon.data_address}/v2/models/{name}/infer"
+        url = f"http://{self.daemon.data_address}/v2/models/{name}/infer"
         async with self._http.post(url, json={"inputs": [tensor]}) as response:
             answer = await response.json()
             if response.status != 200:

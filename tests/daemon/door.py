@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import re
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,7 +16,7 @@ from sedp.answer import Unanswered
 from sedp.daemon.failures import FailureLog
 from sedp.daemon.http.body import read_body
 from sedp.daemon.http.connection import Connection
-from sedp.daemon.http.dispatch import Call, Dispatcher, Route
+from sedp.daemon.http.dispatch import Alike, Call, Dispatcher, Route
 from sedp.daemon.http.limits import ConnectionLimits
 from sedp.daemon.http.listener import Listener
 from sedp.daemon.http.response import Response
@@ -31,6 +33,8 @@ class Door:
         self.opened = asyncio.Event()
         self.is_full = True
         self.asked = 0  # whether `/full` is
+        self.level_max = 1  # that is served at `/by-body`
+        self.shed: Counter[int] = Counter()
         self.in_flight = InFlightBytes(limits.pop("in_flight_bytes_max", 1 << 30))
         self.body_timeout_s = limits.pop("body_timeout_s", 5.0)
         self.bytes_max = limits.pop("bytes_max", 1 << 20)
@@ -39,6 +43,10 @@ class Door:
             "/much": {"GET": Route(self._much)},
             "/wait": {"POST": Route(self._wait)},
             "/full": {"POST": Route(self._echo, refuse=self._refuse)},
+            "/by-body": {
+                "POST": Route(self._by_level, refuse=lambda: None, by_body=True),
+                "PUT": Route(self._echo, refuse=self._refuse, by_body=True),
+            },
         }
         log = FailureLog(logging.getLogger("test"))
         self.dispatcher = Dispatcher(routes, lambda path: f"nothing at {path}", log)
@@ -65,6 +73,24 @@ class Door:
         body = await read_body(call.request, self.bytes_max, self.body_timeout_s)
         await self.opened.wait()
         return Response(body)
+
+    async def _by_level(self, call: Call) -> Response:
+        """The first byte of a body is its level; a header says whether it can be told from it."""
+        body = await read_body(call.request, self.bytes_max, self.body_timeout_s)
+        level = int(body[:1])
+        if (unanswered := self.refuse_level(level)) is None:
+            return Response(body)
+        if "Told" in call.request.headers:
+            reason = functools.partial(self.refuse_level, level)
+            call.alike = Alike(int(call.request.headers["Told"]), reason)
+        raise unanswered
+
+    def refuse_level(self, level: int) -> Unanswered | None:
+        """Why it is not served; counts it."""
+        if level <= self.level_max:
+            return None
+        self.shed[level] += 1
+        return Unanswered(Outcome.SHED, "")
 
     def _refuse(self) -> Unanswered | None:
         self.asked += 1

@@ -110,7 +110,10 @@ def test_child_killed_by_rocksdb_is_an_error(path: Path, monkeypatch: pytest.Mon
         check_in_child(path, TIMEOUT_S)
 
 
-@pytest.mark.parametrize(("pattern", "share"), [("MANIFEST-*", 0.0), ("*.sst", 0.5)])
+@pytest.mark.parametrize(
+    ("pattern", "share"),
+    [("MANIFEST-*", 0.0), ("MANIFEST-*", 0.5), ("MANIFEST-*", 0.8), ("*.sst", 0.5)],
+)
 def test_rocksdb_cut_short_is_an_error_that_says_the_mend(
     path: Path, pattern: str, share: float
 ) -> None:

@@ -67,7 +67,7 @@ async def work(http: aiohttp.ClientSession, daemon: Daemon, windows: int) -> Non
         for _ in range(60):
             async with http.post(infer_url(daemon, "shop"), data=GOOD) as response:
                 assert response.status == 200
-        daemon.server.tuning.look()
+        await daemon.server.tuning.look()
 
 
 async def move(http: aiohttp.ClientSession, daemon: Daemon) -> None:
@@ -169,12 +169,12 @@ async def test_moves_stay_told_when_pipelines_come_and_go(
         await move(http, daemon)
         moves = daemon.statistics().load.moves
         assert (await ask(http, daemon, "POST", "/v2/repository/models/plain/unload"))[0] == 200
-        daemon.server.tuning.look()
+        await daemon.server.tuning.look()
         await work(http, daemon, 2)
         assert daemon.statistics().load.moves["shop"] >= moves["shop"]
         assert (await ask(http, daemon, "POST", "/v2/repository/models/plain/load"))[0] == 200
         assert "only" in plans(daemon)
-        daemon.server.tuning.look()
+        await daemon.server.tuning.look()
 
 
 async def test_reload_changes_who_tunes(tmp_path: Path, http: aiohttp.ClientSession) -> None:

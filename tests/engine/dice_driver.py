@@ -45,9 +45,11 @@ class DiceDriver:
         self.ends: dict[int, Outcome] = {}
         self.answers: dict[int, dict[str, Array]] = {}
 
-    def arrive(self, event: int, request: Batch, deadline_ns: int = NEVER_NS) -> None:
+    def arrive(
+        self, event: int, request: Batch, deadline_ns: int = NEVER_NS, tenant: int = 0
+    ) -> None:
         self.payloads[event] = Payload(request, len(self.pipeline.stages))
-        self.feed(Arrived(event, 0, request.row_count, deadline_ns))
+        self.feed(Arrived(event, 0, request.row_count, deadline_ns, tenant=tenant))
 
     def cancel(self, event: int) -> None:
         self.feed(Cancelled(event))
@@ -90,7 +92,7 @@ class DiceDriver:
     def _check_queues(self) -> None:
         for stage in self.scheduler._flow.stages:
             queue = stage.queue
-            live = [event for _, event in queue._entries if not event.ended]
+            live = [event for _, event in queue]
             assert queue.rows == sum(event.rows for event in live)
             assert len(queue) == len(live)
             assert queue.reserved_rows >= 0

@@ -6,18 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sedp.engine.batcher import ServiceFloor, batch_due_ns
-from sedp.engine.bounded_queue import BoundedQueue
 from sedp.engine.event import Event
 from sedp.engine.events import NEVER_NS, Arrived
+from sedp.engine.fifo_queue import FifoQueue
 from sedp.engine.graph import StagePlan
 
 PLAN = StagePlan(batch_rows_max=10, batch_wait_ns=100)
 SERVICE_NS = st.integers(0, 2**50)
 
 
-def queue_of(*waiters: tuple[int, int, int]) -> tuple[BoundedQueue, list[Event]]:
+def queue_of(*waiters: tuple[int, int, int]) -> tuple[FifoQueue, list[Event]]:
     """A queue of events given as (enqueued_ns, rows, deadline_ns)."""
-    queue = BoundedQueue(1000)
+    queue = FifoQueue(1000)
     events = []
     for id_, (enqueued_ns, rows, deadline_ns) in enumerate(waiters):
         events.append(Event(Arrived(id_, 0, rows, deadline_ns), enqueued_ns, 1))

@@ -9,9 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sedp.engine.bounded_queue import GHOSTS_MAX, BoundedQueue
+from sedp.engine.bounded_queue import GHOSTS_MAX
 from sedp.engine.event import Event
 from sedp.engine.events import NEVER_NS, Arrived
+from sedp.engine.fifo_queue import FifoQueue
 
 ROWS = st.integers(1, 5)
 DEADLINES = st.integers(0, 1000) | st.just(NEVER_NS)
@@ -34,7 +35,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @initialize(rows_max=st.integers(1, 300))
     def start(self, rows_max: int) -> None:
-        self.queue = BoundedQueue(rows_max)
+        self.queue = FifoQueue(rows_max)
         self.waiting: list[Entry] = []
         self.waiting_peak = 0
         self.reserved_rows = 0
@@ -142,24 +143,24 @@ QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=3
 
 
 def test_an_empty_queue_has_room_for_an_event_larger_than_itself() -> None:
-    assert BoundedQueue(10).room_rows(25) == 25
+    assert FifoQueue(10).room_rows(25) == 25
 
 
 def test_a_single_waiting_row_ends_that_courtesy() -> None:
-    queue = BoundedQueue(10)
+    queue = FifoQueue(10)
     queue.push([new_event(0)], 1, 0)
     assert queue.room_rows(25) == 9
 
 
 def test_a_reserved_row_ends_it_too() -> None:
-    queue = BoundedQueue(10)
+    queue = FifoQueue(10)
     queue.reserved_rows = 1
     assert queue.room_rows(25) == 9
 
 
 def test_an_event_too_large_for_the_rest_of_a_batch_holds_up_those_behind() -> None:
     """Skipping it would let small events starve large ones."""
-    queue = BoundedQueue(100)
+    queue = FifoQueue(100)
     events = [new_event(0, rows=3), new_event(1, rows=5), new_event(2, rows=1)]
     queue.push(events, 9, 0)
     taken, rows, _ = queue.take(limit_rows=6, viable_ns=0, now_ns=0)
@@ -167,7 +168,7 @@ def test_an_event_too_large_for_the_rest_of_a_batch_holds_up_those_behind() -> N
 
 
 def test_a_deadline_at_the_last_viable_moment_is_not_hopeless() -> None:
-    queue = BoundedQueue(100)
+    queue = FifoQueue(100)
     events = [new_event(0, deadline_ns=99), new_event(1, deadline_ns=100)]
     queue.push(events, 2, 0)
     taken, _, hopeless = queue.take(limit_rows=10, viable_ns=100, now_ns=0)
@@ -175,7 +176,7 @@ def test_a_deadline_at_the_last_viable_moment_is_not_hopeless() -> None:
 
 
 def test_discarding_everybody_leaves_few_ghosts() -> None:
-    queue = BoundedQueue(10_000)
+    queue = FifoQueue(10_000)
     events = [new_event(id_) for id_ in range(5000)]
     queue.push(events, 5000, 0)
     for event in events:

@@ -52,7 +52,15 @@ class Keep(Stage):
 
 
 class Open(Mix):
-    """A mix that takes the rows in again that were left out before."""
+    """A mix that takes the rows in again that the stage which wrote `mask` has left out."""
+
+    def __init__(self, reads: Mapping[str, Level], mask: str, writes: str) -> None:
+        super().__init__(reads, writes, Level.ITEM, 11)
+        self.mask = mask
+
+    @property
+    def requires(self) -> Mapping[str, ColumnSpec | None]:
+        return {**super().requires, self.mask: MASK}
 
     @property
     def widens(self) -> bool:
@@ -63,7 +71,7 @@ def random_narrowing(dice: random.Random) -> Pipeline:
     """Groups of mixing stages, with a stage that narrows or widens between two groups."""
     columns = {"user": Level.REQUEST, "item": Level.ITEM}
     uses: dict[str, StageUse] = {}
-    turn, depth = "", 0
+    turn, masks = "", list[str]()
     for group in range(dice.randint(1, 4)):
         for number in range(dice.randint(1, 2)):
             name = f"m{group}{number}"
@@ -73,14 +81,14 @@ def random_narrowing(dice: random.Random) -> Pipeline:
             columns[f"c{name}"] = mix.level
         reads_item = dice.choice([n for n, level in columns.items() if level is Level.ITEM])
         before, turn = tuple(uses), f"t{group}"
-        if depth and dice.random() < 0.5:
-            mix = Open({reads_item: Level.ITEM}, f"c{turn}", Level.ITEM, 11)
+        if masks and dice.random() < 0.5:
+            mix = Open({reads_item: Level.ITEM}, masks.pop(), f"c{turn}")
             uses[turn] = StageUse(mix, random_plan(dice), after=before)
-            columns[f"c{turn}"], depth = Level.ITEM, depth - 1
+            columns[f"c{turn}"] = Level.ITEM
         else:
             keep = Keep(reads_item, f"k{turn}", dice.choice([0, 1, 2, 4]))
             uses[turn] = StageUse(keep, random_plan(dice), after=before)
-            depth += 1
+            masks.append(f"k{turn}")
     last = Mix(columns, "out", Level.ITEM, 13)
     uses["last"] = StageUse(last, random_plan(dice), after=tuple(uses))
     outputs = {
@@ -149,9 +157,18 @@ def test_a_stage_beside_one_that_narrows_is_refused_with_the_mend() -> None:
 
 
 def test_widening_without_narrowing_is_refused() -> None:
-    uses = {"open": StageUse(Open({"item": Level.ITEM}, "out", Level.ITEM, 3))}
+    inputs = INPUTS | {"kept": TensorSpec.parse("BOOL[n]")}
+    uses = {"open": StageUse(Open({"item": Level.ITEM}, "kept", "out"))}
     with pytest.raises(PipelineError, match="'open' widens, but no stage before it has narrowed"):
-        compile_pipeline("p", INPUTS, {"out": TensorSpec.parse("INT64[n]")}, uses)
+        compile_pipeline("p", inputs, {"out": TensorSpec.parse("INT64[n]")}, uses)
+
+
+def test_what_another_stage_has_left_out_is_not_taken_in_again() -> None:
+    other = StageUse(Keep("item", "other", 1), after=("keep",))
+    widening = StageUse(Open({"item": Level.ITEM}, "kept", "out"), after=("other",))
+    with pytest.raises(PipelineError, match=r"'open' widens.* narrow before it is 'other'") as err:
+        narrow(other=other, open=widening)
+    assert err.value.at == ("stages", "open")
 
 
 def test_a_mask_must_be_provided_as_one() -> None:

@@ -43,10 +43,12 @@ def assert_at_rest(driver: DiceDriver, arrived: int) -> None:
 def test_answers_equal_the_sequential_reference(seed: int, stage_count: int, events: int) -> None:
     dice = random.Random(seed)
     driver = DiceDriver(random_pipeline(dice, stage_count), dice)
+    tenants = dice.choice([1, 2, 5])
     requests = [random_request(dice, poisonous=dice.random() < 0.1) for _ in range(events)]
     for event, request in enumerate(requests):
         late = dice.random() < 0.1
-        driver.arrive(event, request, driver.now_ns + dice.randint(1, 200) if late else NEVER_NS)
+        deadline_ns = driver.now_ns + dice.randint(1, 200) if late else NEVER_NS
+        driver.arrive(event, request, deadline_ns, dice.randrange(tenants))
         for _ in range(dice.randint(0, 3)):
             driver.step()
         if dice.random() < 0.1:
@@ -73,10 +75,12 @@ def test_no_timeout_twin_breaker_or_fallback_loses_or_changes_an_answer(
 ) -> None:
     dice = random.Random(seed)
     driver = DiceDriver(random_pipeline(dice, stage_count, careful=True), dice)
+    tenants = dice.choice([1, 2, 5])
     requests = [random_request(dice, poisonous=dice.random() < 0.2) for _ in range(events)]
     for event, request in enumerate(requests):
         late = dice.random() < 0.1
-        driver.arrive(event, request, driver.now_ns + dice.randint(1, 200) if late else NEVER_NS)
+        deadline_ns = driver.now_ns + dice.randint(1, 200) if late else NEVER_NS
+        driver.arrive(event, request, deadline_ns, dice.randrange(tenants))
         for _ in range(dice.randint(0, 3)):
             driver.step()
         if dice.random() < 0.1:
@@ -100,7 +104,7 @@ def test_without_limits_or_faults_every_event_is_answered(seed: int) -> None:
     driver = DiceDriver(random_pipeline(dice, 4), dice)
     room = driver.pipeline.in_flight_max
     for event in range(30):
-        driver.arrive(event, random_request(dice, poisonous=False))
+        driver.arrive(event, random_request(dice, poisonous=False), tenant=dice.randrange(3))
         while driver.scheduler.in_flight >= min(room, 2):
             assert driver.step()
     finish_all(driver)

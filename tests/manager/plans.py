@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sedp.engine.events import NEVER_NS
 from sedp.engine.graph import Graph, PipelineNode, StageNode, StagePlan
 from sedp.engine.histogram import BOUNDS
 from sedp.simulator.arrival import Arrival
@@ -35,8 +36,14 @@ def chain(*plans: StagePlan) -> Graph:
     return Graph((PipelineNode("p", tuple(range(len(plans))), 65_536),), nodes)
 
 
-def phases(*rates_s: tuple[float, float], seed: int = 1) -> Iterator[Arrival]:
-    """Poisson traffic: pairs of events a second and seconds, one after the other."""
+def phases(
+    *rates_s: tuple[float, float], seed: int = 1, due_after_ns: int | None = None
+) -> Iterator[Arrival]:
+    """Poisson traffic: pairs of events a second and seconds, one after the other.
+
+    Args:
+        due_after_ns: the latency target that admission control is told; `None` is none.
+    """
     rng = np.random.default_rng(seed)
     start_ns = 0
     for rate_s, seconds in rates_s:
@@ -46,5 +53,7 @@ def phases(*rates_s: tuple[float, float], seed: int = 1) -> Iterator[Arrival]:
         ):
             if start_ns + arrival.time_ns >= end_ns:
                 break
-            yield Arrival(start_ns + arrival.time_ns, 0, arrival.rows)
+            time_ns = start_ns + arrival.time_ns
+            due_ns = NEVER_NS if due_after_ns is None else time_ns + due_after_ns
+            yield Arrival(time_ns, 0, arrival.rows, due_ns=due_ns)
         start_ns = end_ns

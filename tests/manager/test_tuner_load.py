@@ -15,6 +15,7 @@ from tests.manager.plans import TARGET_NS, chain, machine, phases
 
 pytestmark = pytest.mark.slow
 
+SETTLED_NS = 60_000_000_000
 GOOD = (StagePlan(2, 512, 0, 512), StagePlan(2, 512, 0, 1024))  # answers 365 events a second
 SMALL = (StagePlan(2, 128, 0, 1024), StagePlan(2, 128, 0, 512))  # answers 200
 
@@ -26,6 +27,47 @@ def test_ten_minutes_of_steady_load_see_no_move_after_settling() -> None:
     assert max(run.moved_s()) < 60
     assert run.seen(60, 659).p99_ns <= TARGET_NS
     assert run.answered_s(60, 659) == pytest.approx(250, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("case", "admission"),
+    [("even", "predicted_wait"), ("restless", "counters"), ("one stage", "predicted_wait")],
+)
+def test_ten_minutes_at_the_limit_see_no_large_move_after_settling(
+    case: str, admission: str
+) -> None:
+    """Some events are always lost, so there is always something to wish for."""
+    wrong = StagePlan(2, 64, 0, 1024)
+    target_ns, stages = TARGET_NS, 1 if case == "one stage" else 2
+    at_work = machine(jitter=0.3 if case == "restless" else 0.1)
+    at_work = replace(at_work, costs=at_work.costs[-stages:])
+    run = at_work.serve(
+        chain(*[wrong] * stages),
+        phases((345.0, 660), due_after_ns=target_ns),
+        ModelTuner(),
+        admission=admission,
+    )
+    assert run.moves, "it starts wrong"
+    late = [move for move in run.moves if move.at_ns > SETTLED_NS and is_large(move)]
+    assert late == []
+
+
+def is_large(move: Move) -> bool:
+    assert isinstance(move.before, int)
+    assert isinstance(move.after, int)
+    return abs(move.after - move.before) > 0.1 * move.before
+
+
+def test_no_move_promises_more_events_in_time_than_come() -> None:
+    tuner = ModelTuner()
+    machine().serve(chain(*SMALL), phases((215.0, 60)), tuner)
+    promises = [move for move in tuner.log if move.expected]
+    assert promises
+    for move in promises:
+        assert move.expected is not None
+        late = 1.0 if move.saw["p99_ns"] <= TARGET_NS else 0.0
+        in_time_least_s = move.saw["answered_s"] * 0.99 * late
+        assert in_time_least_s * move.expected.gain <= move.saw["offered_s"] * 1.001
 
 
 def test_target_that_is_met_from_the_start_sees_no_move_at_all() -> None:
@@ -128,7 +170,7 @@ def test_every_move_says_what_was_seen_tried_expected_and_came() -> None:
     assert tried
     for move in tried:
         assert move.expected is not None
-        assert move.expected.gain >= 1.05
+        assert move.expected.gain > 1
         assert move.saw["target_ns"] == TARGET_NS
         assert move.saw["lost_share"] > 0 or move.saw["p99_ns"] > TARGET_NS
         assert "promise" in move.reason

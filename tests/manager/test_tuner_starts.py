@@ -7,8 +7,11 @@ from itertools import product
 import pytest
 
 from sedp.engine.graph import StagePlan
+from sedp.engine.histogram import BOUNDS
 from sedp.manager.tuner import ModelTuner
+from sedp.simulator.service import StageCost
 from tests.manager.plans import MS, TARGET_NS, chain, machine, phases
+from tests.manager.tuned_run import Machine
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +48,31 @@ def test_wrong_plan_is_mended_within_a_minute(start: StagePlan, best_s: float) -
     run = machine().serve(chain(start, start), phases((OVERLOAD_S, 60)), ModelTuner())
     assert run.in_time_s(50, 59) >= 0.9 * best_s, f"{run.in_time_s(50, 59)} of {best_s}"
     assert run.seen(50, 59).p99_ns <= 1.05 * TARGET_NS
+
+
+@pytest.mark.parametrize("start", WRONG.values(), ids=WRONG.keys())
+def test_wrong_plan_is_mended_behind_admission_control(start: StagePlan) -> None:
+    """It sheds, so queues stay short, and the tuner must see the lack in what is lost."""
+    traffic = phases((OVERLOAD_S, 60), due_after_ns=TARGET_NS)
+    run = machine().serve(chain(start, start), traffic, ModelTuner(), admission="predicted_wait")
+    assert run.in_time_s(50, 59) >= 0.9 * 368, "of the best plan, found with the grid above"
+    assert run.seen(50, 59).p99_ns <= 1.05 * TARGET_NS
+
+
+def test_three_stages_with_far_too_many_slots_are_mended_behind_admission_control() -> None:
+    costs = ((4, 10_000.0), (10, 40_000.0), (2, 10_000.0))
+    stages = tuple(StageCost(fixed * MS, row_ns, jitter=0.1) for fixed, row_ns in costs)
+    target_ns = next(bound for bound in BOUNDS if bound >= 150 * MS)
+    start = StagePlan(16, 256, 0, 2048)
+    run = Machine(stages, 2, target_ns).serve(
+        chain(start, start, start),
+        phases((900.0, 60), due_after_ns=target_ns),
+        ModelTuner(),
+        admission="predicted_wait",
+    )
+    assert run.in_time_s(0, 5) < 120, "no batch ever fills: all slots stand open"
+    assert run.in_time_s(50, 59) > 480
+    assert all(plan.concurrency <= 3 for plan in run.plans)
 
 
 def test_one_slot_becomes_four_where_four_are_needed() -> None:

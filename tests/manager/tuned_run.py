@@ -11,6 +11,7 @@ import numpy as np
 from sedp.engine.events import AnyStimulus, PlanChanged
 from sedp.engine.graph import Graph, StagePlan
 from sedp.engine.scheduler import Scheduler
+from sedp.manager.admission.registry import make_admission
 from sedp.manager.moves import Move, change_plans
 from sedp.manager.observation import Observation, PipelineSeen, merge, observe, share_below
 from sedp.manager.tuner import Tuner
@@ -35,14 +36,17 @@ class Machine:
         arrivals: Iterable[Arrival],
         tuner: Tuner | None = None,
         *,
+        admission: str = "counters",
         distort: Callable[[Observation], Observation] = lambda observation: observation,
     ) -> TunedRun:
         """Serve all arrivals, with a window of a second.
 
         Args:
+            admission: the controller at the door, by its name in a config.
             distort: what the tuner is made to believe.
         """
-        scheduler = Scheduler(graph)
+        admissions = [make_admission(admission, self.target_ns, 1) for _ in graph.pipelines]
+        scheduler = Scheduler(graph, admissions)
         run = TunedRun([], [])
         numbers = {
             (graph.pipelines[node.pipeline].name, node.name): number

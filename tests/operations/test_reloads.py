@@ -133,7 +133,7 @@ def test_what_a_reload_leaves_behind_is_seen(tmp_path: Path) -> None:
     with operate(tmp_path, {"double": "Keeper"}) as daemon:
         rss = [daemon.rss_bytes()]
         for number in range(10):
-            write(daemon.folder, {"double": f"Keeper; deadline: {20 + number}s"})
+            write(daemon.folder, {"double": f"Keeper, {PLANS[number % 2]}"})
             assert daemon.change("/admin/reload")[0] == 200
             rss.append(daemon.rss_bytes())
     assert rss[-1] > rss[0] * GROWTH_MAX

@@ -68,7 +68,11 @@ def _reload(daemon: Operated, stage: str, number: int) -> None:
 
 
 def pipelines(stage: str, number: int = -1) -> dict[str, str]:
-    return {"double": f"{stage}; deadline: {30 + number}s", "census": "Census"}
+    executor = ("inline", "thread")[number % 2]  # another one opens the stages anew
+    return {
+        "double": f"{stage}, executor: {executor}; deadline: {30 + number}s",
+        "census": "Census",
+    }
 
 
 @pytest.mark.timeout(0 if LONG else 120)

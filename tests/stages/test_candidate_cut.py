@@ -111,7 +111,7 @@ def test_events_are_cut_in_a_batch_as_they_are_alone(
 
 
 def test_nothing_is_cut_at_low_pressure() -> None:
-    kept, cut = run_cut(make_cut(), [([float(place) for place in range(100)], 0.1)])
+    kept, cut = run_cut(make_cut(), [([float(place) for place in range(100)], 0.05)])
     assert kept == [[True] * 100]
     assert cut == [False]
 

@@ -150,7 +150,7 @@ async def test_scores_of_a_fallback_are_not_kept() -> None:
     engine.close()
 
 
-async def test_a_cut_between_the_halves_is_refused_rather_than_taken_for_scores() -> None:
+def test_a_cut_between_the_halves_is_refused() -> None:
     cache = make_stage(QueryCache, user="user", item="item", scores=["score"])
     fill = make_stage(QueryCacheFill, scores={"score": "fresh"})
     uses = {
@@ -160,15 +160,20 @@ async def test_a_cut_between_the_halves_is_refused_rather_than_taken_for_scores(
         "fill": StageUse(fill),
     }
     outputs = {"score": TensorSpec.parse("FP32[n]"), "kept": TensorSpec.parse("BOOL[n]")}
-    pipeline = compile_pipeline("p", INPUTS, outputs, uses)
+    with pytest.raises(PipelineError, match=r"'fill' widens.* narrow before it is 'cut'"):
+        compile_pipeline("p", INPUTS, outputs, uses)
+
+
+def test_candidates_left_out_in_between_are_not_taken_for_scores() -> None:
+    cache = make_stage(QueryCache, user="user", item="item", scores=["score"])
+    fill = make_stage(QueryCacheFill, scores={"score": "fresh"})
     cache.open(Resources(Path()))
-    engine = Engine([pipeline])
-    assert len((await engine.infer("p", request(7, [0, 1])))["score"]) == 2
-    with pytest.raises(Unanswered) as unanswered:
-        await engine.infer("p", request(7, [0, 1, 2]))
-    assert isinstance(unanswered.value.__cause__, StageError)
-    assert "another stage narrows between the two halves" in str(unanswered.value.__cause__)
-    engine.close()
+    asked = look_up_batch(0, 0.0, [0, 1, 2])
+    told = dict(cache.process(asked))
+    short = {name: column[:2] if len(column) == 3 else column for name, column in told.items()}
+    fresh = {"fresh": np.zeros(2, np.float32), "engine.stood_in": np.zeros(1, np.bool_)}
+    with pytest.raises(StageError, match="of 3 candidates looked up 2 came back"):
+        fill.process(Batch(dict(asked.columns) | short | fresh, np.array([0, 2])))
 
 
 def look_up_batch(now_ns: int, pressure: float, items: list[int]) -> Batch:

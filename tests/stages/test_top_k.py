@@ -37,6 +37,29 @@ def test_ranks_equal_a_sort_of_each_event_alone(events: list[list[float]], k: in
     assert ranks_of(events, k) == [sorted_ranks(event, k) for event in events]
 
 
+@settings(deadline=None)
+@given(
+    events=st.lists(
+        st.lists(st.tuples(SCORES, st.booleans()), min_size=1, max_size=8), min_size=1, max_size=6
+    ),
+    k=st.integers(1, 10),
+)
+def test_ranks_among_some_are_their_places_among_all(
+    events: list[list[tuple[float, bool]]], k: int
+) -> None:
+    rows = [row for event in events for row in event]
+    columns = {
+        "score": np.array([score for score, _ in rows], np.float32),
+        "kept": np.array([kept for _, kept in rows]),
+    }
+    batch = make_batch([len(event) for event in events], columns)
+    ranks = make_stage(TopK, k=k, among="kept").process(batch)["rank"]
+    for event, row in zip(events, ranks.tolist(), strict=True):
+        places = [place for place, (_, kept) in enumerate(event) if kept]
+        best = sorted_ranks([event[place][0] for place in places], k)
+        assert row == [places[rank] if rank >= 0 else -1 for rank in best]
+
+
 def test_equal_scores_rank_in_request_order() -> None:
     assert ranks_of([[1.0, 2.0, 2.0, 1.0]], k=4) == [[1, 2, 0, 3]]
 

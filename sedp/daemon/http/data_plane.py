@@ -145,6 +145,7 @@ class DataPlane:
             served = self._repository.find(name)
         except RequestError:
             return None  # said when the request is read
+        level = min(level, served.pipeline.levels)  # there may have been more when it was read
         return served.engine.refuse(name, self._turns.arrival_ns(), level)
 
     async def _infer(self, name: str, call: Call) -> Response:

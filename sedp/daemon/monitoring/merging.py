@@ -59,6 +59,7 @@ def merge(parts: Sequence[DaemonStatistics]) -> DaemonStatistics:
         guard=functools.reduce(_add, [part.guard for part in parts]),
         workers=tuple(itertools.chain.from_iterable(part.workers for part in parts)),
         load=functools.reduce(_add_loads, [part.load for part in parts]),
+        loop=functools.reduce(_add, [part.loop for part in parts]),
     )
 
 
@@ -251,6 +252,7 @@ def _without_levels(part: Any) -> Any:
 
 SPECIAL: Mapping[str, Callable[[Any, Any], Any]] = {
     "breaker": _worse_breaker,
+    "longest_ns": max,
     "plan": _add_plans,
     "pressure": max,
 }

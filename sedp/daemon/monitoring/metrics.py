@@ -83,6 +83,22 @@ def _daemon_metrics(daemon: DaemonStatistics) -> Iterator[Metric]:
         (),
         [((), daemon.log_lines_left_out)],
     )
+    yield counter(
+        "loop_stalls",
+        "Times that the event loop did not turn for a tenth of a second.",
+        (),
+        [((), daemon.loop.stalls)],
+    )
+    yield gauge(
+        "loop_stall_longest_seconds",
+        "The longest of them since the start; of workers the greatest.",
+        (),
+        [((), daemon.loop.longest_ns / NS)],
+    )
+    yield from _listener_metrics(daemon)
+
+
+def _listener_metrics(daemon: DaemonStatistics) -> Iterator[Metric]:
     planes = daemon.listeners.items()
     yield gauge(
         "http_connections", "Open now.", ("plane",), [((n,), p.connections) for n, p in planes]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sedp.daemon.access.guard import GuardStatistics
+from sedp.daemon.loop_watch import LoopStatistics
 from sedp.engine.statistics import EngineStatistics
 from sedp.manager.moves import Move
 from sedp.storage.statistics import StoreStatistics
@@ -100,6 +101,7 @@ class DaemonStatistics:
         guard: who was turned away, and what tenants use.
         workers: the processes that serve, by number; none when the daemon serves by itself.
         load: what is done under it.
+        loop: how well it turned.
     """
 
     ready: bool
@@ -111,3 +113,4 @@ class DaemonStatistics:
     guard: GuardStatistics = NOBODY_ASKED
     workers: tuple[WorkerState, ...] = ()
     load: LoadStatistics = UNLOADED
+    loop: LoopStatistics = field(default_factory=LoopStatistics)

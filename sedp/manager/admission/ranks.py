@@ -1,8 +1,8 @@
 """Which share of the budget a newcomer of each rank may use: level before user, level 1 before all.
 
 The first level has the whole, whoever the user is. The others divide what lies between a gap below
-it and a half, with gaps between them: a batch more or less moves what a newcomer needs by some
-hundredths, and must not make a level pay for the one below.
+it and a little less than a half, with gaps between them: a batch more or less moves what a newcomer
+needs by some hundredths, and must not make a level pay for the one below.
 """
 
 from __future__ import annotations

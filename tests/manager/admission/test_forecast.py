@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from sedp.manager.admission.forecast import SCALE_EVERY, Forecast
+from sedp.manager.admission.forecast import Forecast
 from tests.manager.admission.states import chain_of, load, pace, pipeline_of
 
 
@@ -49,22 +47,6 @@ def test_branches_hold_the_same_events_and_are_not_added() -> None:
     forecast.update(pipeline)
     assert forecast.wait_ns == (60 + 5) * 2.0
     assert forecast.service_ns == 31.0
-
-
-def test_stage_behind_a_narrowing_one_gets_fewer_rows_of_each_event() -> None:
-    pipeline = chain_of(2)
-    pace(pipeline, 1, 10.0, 0.0)
-    forecast = Forecast()
-    for _ in range(40 * SCALE_EVERY):
-        forecast.update(pipeline)
-        first, second = pipeline.stages
-        first.events, first.rows = first.events + 1, first.rows + 100
-        second.events, second.rows = second.events + 1, second.rows + 20
-    load(pipeline, 0, queued=100)
-    load(pipeline, 1, queued=40)
-    forecast.update(pipeline)
-    assert forecast.wait_ns == pytest.approx((20 + 40) * 10.0, rel=0.01)
-    assert forecast.row_ns == pytest.approx(2.0, rel=0.01)
 
 
 def test_another_pipeline_is_followed_from_its_first_update() -> None:

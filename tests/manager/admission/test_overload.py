@@ -95,19 +95,24 @@ def test_same_users_are_served_all_along() -> None:
 
 
 def test_rare_large_requests_are_served_as_often_as_small_ones() -> None:
-    arrivals = poisson(phases(THREE_STAGES, 2.0))
-    rng = np.random.default_rng(4)
-    is_large = rng.random(len(arrivals)) < 0.005
-    sized = [
-        type(each)(each.time_ns, 0, 800 if large else each.rows, due_ns=each.due_ns)
-        for each, large in zip(arrivals, is_large.tolist(), strict=True)
-    ]
-    run = THREE_STAGES.serve(PredictedWait(TARGET, 1), sized)
-    in_step = (run.arrived_ns >= STEP[0]) & (run.arrived_ns < STEP[1])
-    small, large = in_step & ~is_large, in_step & is_large
-    assert large.sum() > 50
-    assert run.answered[large].mean() >= 0.8 * run.answered[small].mean()
-    assert np.quantile(run.latency_ns[large & run.answered], 0.99) <= TARGET
+    """Counted over several runs: in each there are some sixty."""
+    answered: dict[bool, list[bool]] = {False: [], True: []}
+    latency_ns: list[int] = []
+    for seed in range(2, 6):
+        arrivals = poisson(phases(THREE_STAGES, 2.0), seed=seed)
+        is_large = np.random.default_rng(seed).random(len(arrivals)) < 0.005
+        sized = [
+            type(each)(each.time_ns, 0, 800 if large else each.rows, due_ns=each.due_ns)
+            for each, large in zip(arrivals, is_large.tolist(), strict=True)
+        ]
+        run = THREE_STAGES.serve(PredictedWait(TARGET, 1), sized)
+        in_step = (run.arrived_ns >= STEP[0]) & (run.arrived_ns < STEP[1])
+        for large in (False, True):
+            answered[large] += run.answered[in_step & (is_large == large)].tolist()
+        latency_ns += run.latency_ns[in_step & is_large & run.answered].tolist()
+    assert len(answered[True]) > 200
+    assert np.mean(answered[True]) >= 0.8 * np.mean(answered[False])
+    assert np.quantile(latency_ns, 0.99) <= TARGET
 
 
 def tenants(noise: float, count: int = 10) -> list[list[int]]:
