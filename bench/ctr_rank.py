@@ -2,7 +2,8 @@
 
 One client process loads all servers, on the same cores as they, in turn. The *bounds* are two
 processes that parse, look up and run onnxruntime without any server: *plain* on whole rows, *split*
-with the user's part of the first layer once a request, as our pipeline has it.
+with the user's part of the first layer once a request, as our pipeline has it. Closed loops ask a
+pipeline without a latency target, as they may ask for more than one could be kept with.
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ MOSEC = System("mosec, raw", "raw")
 MOSEC_JSON = System("mosec, OIP JSON", "json")
 SEDP = System("OIP binary", "binary", "shipped")
 SEDP_JSON = System("OIP JSON", "json", "shipped")
+FREE = System("OIP binary", "binary", "free")
+FREE_JSON = System("OIP JSON", "json", "free")
 ONE_STAGE = System("one stage", "binary", "one")
 THREE_STAGES = System("three stages", "binary", "three")
-SYSTEMS = (MOSEC, SEDP, MOSEC_JSON, SEDP_JSON, ONE_STAGE, THREE_STAGES)
+SYSTEMS = (MOSEC, MOSEC_JSON, FREE, FREE_JSON, ONE_STAGE, THREE_STAGES)  # in closed loops
+SERVED = (*SYSTEMS, SEDP, SEDP_JSON)
 JUDGED = (MOSEC, SEDP, MOSEC_JSON, SEDP_JSON)  # those whose goodput is searched for
 BOUNDS = ("plain", "split")
 CONNECTIONS, MORE_CONNECTIONS, OPEN_CONNECTIONS = 32, 64, 128
@@ -71,7 +75,7 @@ def measure(quick: bool, seed: int, mosec_python: str = sys.executable) -> list[
     run_sedp("demo", "ctr-rank", "--data-dir", str(folder))
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as running:
         place = Workplace(folder, Path(scratch), mosec_python)
-        servers = {one: running.enter_context(place.serve(one)) for one in SYSTEMS}
+        servers = {one: running.enter_context(place.serve(one)) for one in SERVED}
         return _Bench(place, servers, FULL if not quick else QUICK, seed).figures()
 
 
@@ -109,9 +113,9 @@ class _Bench:
         for system in SYSTEMS:
             self._costs.setdefault(system, []).append(self._close(system, CANDIDATES, CONNECTIONS))
         for candidates in (1, 500):
-            for system in (MOSEC, SEDP):
+            for system in (MOSEC, FREE):
                 self._close(system, candidates, MORE_CONNECTIONS)
-        for system in (MOSEC, SEDP):
+        for system in (MOSEC, FREE):
             self._close(system, CANDIDATES, MORE_CONNECTIONS)
 
     def _close(self, system: System, candidates: int, connections: int) -> float:
@@ -133,7 +137,8 @@ class _Bench:
         return offer
 
     def _greatest(self, system: System) -> float:
-        return max(self._rates[system, CANDIDATES, CONNECTIONS])
+        free = {SEDP: FREE, SEDP_JSON: FREE_JSON}.get(system, system)
+        return max(self._rates[free, CANDIDATES, CONNECTIONS])
 
     def _goodput(self) -> list[Figure]:
         effort = self._effort
@@ -150,32 +155,32 @@ class _Bench:
 
     def _closed(self) -> list[Figure]:
         key = CANDIDATES, CONNECTIONS
-        own, plain = self._rates[SEDP, *key], self._rates["plain", CANDIDATES, 0]
+        own, plain = self._rates[FREE, *key], self._rates["plain", CANDIDATES, 0]
         name = f"closed loop, {CONNECTIONS} connections"
-        more = f"closed loop, {MORE_CONNECTIONS} connections, {SEDP.name}"
+        more = f"closed loop, {MORE_CONNECTIONS} connections, {FREE.name}"
         costs = self._costs
         return [
-            _beside(f"{name}, {SEDP.name}", RATE, own, MOSEC.name, self._rates[MOSEC, *key]),
+            _beside(f"{name}, {FREE.name}", RATE, own, MOSEC.name, self._rates[MOSEC, *key]),
             _beside(
                 more,
                 RATE,
-                self._rates[SEDP, CANDIDATES, MORE_CONNECTIONS],
+                self._rates[FREE, CANDIDATES, MORE_CONNECTIONS],
                 MOSEC.name,
                 self._rates[MOSEC, CANDIDATES, MORE_CONNECTIONS],
             ),
-            _ratio(f"{name}, {SEDP.name} / plain bound", own, plain, 0.85),
+            _ratio(f"{name}, {FREE.name} / plain bound", own, plain, 0.85),
             _beside(
-                f"{name}, {SEDP_JSON.name}",
+                f"{name}, {FREE_JSON.name}",
                 RATE,
-                self._rates[SEDP_JSON, *key],
+                self._rates[FREE_JSON, *key],
                 MOSEC_JSON.name,
                 self._rates[MOSEC_JSON, *key],
             ),
-            _beside("server CPU", COST, costs[SEDP], MOSEC.name, costs[MOSEC]),
-            _ratio("server CPU / plain bound", costs[SEDP], costs["plain"], 1.25, at_most=True),
-            _ratio("server CPU / split bound", costs[SEDP], costs["split"], 1.25, at_most=True),
+            _beside("server CPU", COST, costs[FREE], MOSEC.name, costs[MOSEC]),
+            _ratio("server CPU / plain bound", costs[FREE], costs["plain"], 1.25, at_most=True),
+            _ratio("server CPU / split bound", costs[FREE], costs["split"], 1.25, at_most=True),
             _beside(
-                "server CPU, OIP JSON", COST, costs[SEDP_JSON], MOSEC_JSON.name, costs[MOSEC_JSON]
+                "server CPU, OIP JSON", COST, costs[FREE_JSON], MOSEC_JSON.name, costs[MOSEC_JSON]
             ),
         ]
 
@@ -191,7 +196,7 @@ class _Bench:
     def _sizes(self) -> list[Figure]:
         figures = []
         for candidates, goal in ((1, 1.0), (500, None)):
-            own, theirs = (self._rates[one, candidates, MORE_CONNECTIONS] for one in (SEDP, MOSEC))
+            own, theirs = (self._rates[one, candidates, MORE_CONNECTIONS] for one in (FREE, MOSEC))
             name = f"closed loop, C = {candidates}"
             figures += [
                 _beside(name, RATE, own, MOSEC.name, theirs),

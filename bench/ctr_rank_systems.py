@@ -33,7 +33,8 @@ class System:
     Args:
         name: as it is shown.
         wire: raw, binary or json.
-        form: of our pipeline: shipped, one (stage) or three (stages); "" for mosec.
+        form: of our pipeline: shipped, free (of a target), one (stage) or three (stages), which
+            have no target either; "" for mosec.
     """
 
     name: str
@@ -105,9 +106,13 @@ class Workplace:
         return words, {**extra, "PYTHONPATH": str(ROOT)}, port
 
     def _config_of(self, form: str) -> Path:
-        """The shipped pipeline with user and items looked up apart: as three stages, or in one."""
+        """The shipped pipeline without its target, as a closed loop may ask for more than that.
+
+        And with user and items looked up apart: as three stages, or in one.
+        """
         document = yaml.safe_load(CONFIG.read_text())
         pipeline = document["pipelines"]["ctr-rank"]
+        del pipeline["slo"]
         embedding, score = pipeline["stages"]["embedding"], pipeline["stages"]["score"]
         sides = {
             side: {**embedding["params"], "slots": {side: slot}}
@@ -116,7 +121,7 @@ class Workplace:
         if form == "three":
             apart = {side: {**embedding, "params": params} for side, params in sides.items()}
             pipeline["stages"] = {**apart, "score": score}
-        else:
+        elif form == "one":
             params = {"lookups": list(sides.values()), "score": score["params"]}
             kind = "bench.ctr_rank_stage:LookUpAndScore"
             pipeline["stages"] = {"rank": {**score, "kind": kind, "params": params}}
