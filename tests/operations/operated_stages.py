@@ -19,7 +19,7 @@ from sedp.stage import Stage
 FLOATS = ColumnSpec("FP32", Level.ITEM)
 WIDE = 4096
 LEAK_BYTES = 100
-KEPT_BYTES = 1 << 20
+KEPT_BYTES = 2 << 20
 GATE_POLL_S = 0.001
 kept: list[bytes] = []
 
