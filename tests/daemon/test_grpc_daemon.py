@@ -60,7 +60,7 @@ def test_it_serves_on_the_loop_of_the_daemon_and_drains(tmp_path: Path) -> None:
         daemon = await Daemon.start(Config(tmp_path / "c.yaml", here, None, pipelines(gate)))
         async with open_channel(daemon) as channel:
             waiting = channel.unary_unary(INFER)(request(X, "gate"))
-            await until(lambda: daemon.statistics().engine.pipelines[0].in_flight == 1)
+            await until(lambda: any(p.in_flight for p in daemon.statistics().engine.pipelines))
             stopping = asyncio.create_task(daemon.stop())
             await until(lambda: not daemon.statistics().ready)
             gate.open_wide()
