@@ -123,6 +123,7 @@ async def test_a_watch_may_end_twice_or_unbegun() -> None:
     other.begin()
     other.end()
     other.end()
+    assert (watch.statistics().stalls, other.statistics().stalls) == (0, 0)
 
 
 async def test_a_daemon_exports_what_its_loop_did(
