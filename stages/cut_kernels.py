@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.kernel import inlined, kernel
+from sedp.kernel import inlined, kernel
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
+from sedp.kernel import inlined, kernel
 from sedp.stages.score_cells import NEVER_NS, WORDS, Numbers, Words, new_lines
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
 from sedp.storage.ram_line import LINE_BYTES, WAYS, home_of, line_of, way_of
 

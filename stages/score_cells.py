@@ -17,8 +17,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.intrinsics import as_index, prefetch
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import GOLDEN, mix
 from sedp.storage.ram_line import LINE_BYTES, WAYS, home_of, way_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
+from sedp.kernel import inlined, kernel
 from sedp.stages.score_cells import (
     COMPUTED,
     COUNTERS,
@@ -31,7 +32,6 @@ from sedp.stages.score_cells import (
     words_of_entry,
 )
 from sedp.stages.score_lookup import FLAGS, KEYS, LEAD, SCORES, Flags, Sources
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.ram_line import WAYS, home_of
 
 

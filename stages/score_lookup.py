@@ -14,6 +14,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.stages.feedback import FEEDBACK, void_until
 from sedp.stages.score_cells import (
     CACHED,
@@ -51,7 +52,6 @@ from sedp.stages.score_cells import (
     touch,
     words_of_entry,
 )
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.ram_line import WAYS, home_of
 
 LEAD = 16  # rows between two looks ahead; as many cache misses as a core tracks at once

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.columns import Batch
-from sedp.storage.kernel import kernel
+from sedp.kernel import kernel
 from sedp.storage.keys import GOLDEN, mix, salt_of
 
 BUCKETS_MAX = 1 << 32  # a key's upper 32 bits choose its bucket

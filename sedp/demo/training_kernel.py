@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.demo.model import Floats
-from sedp.storage.kernel import inlined, kernel
+from sedp.kernel import inlined, kernel
 
 Triple = tuple[Floats, Floats, Floats]
 

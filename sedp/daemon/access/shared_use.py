@@ -19,6 +19,7 @@ from contextlib import contextmanager
 
 from sedp.daemon.access.quota import Place
 from sedp.errors import ConfigError
+from sedp.memory_file import make_memory_file
 
 PLACES = 16_384  # a config and its key file name at most some thousand tenants
 CELL_BYTES = 8
@@ -46,7 +47,7 @@ class SharedUse:
     @staticmethod
     def create(workers: int) -> int:
         """New memory for so many workers; its file descriptor."""
-        fd = os.memfd_create("sedp-use", os.MFD_CLOEXEC)
+        fd = make_memory_file("sedp-use")
         os.ftruncate(fd, (3 + workers) * PLACES * CELL_BYTES)
         return fd
 

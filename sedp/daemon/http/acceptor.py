@@ -15,6 +15,8 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from sedp.memory_file import make_memory_file
+
 BACKLOG = 1024  # more would only wait to be refused
 PAUSE_S = 0.001  # for one of the others to wake and accept; the finest timer that uvloop has
 STARVED_PAUSE_S = 0.1  # out of file descriptors or memory: until some connection has ended
@@ -42,7 +44,7 @@ class ConnectionCounts:
     @classmethod
     def create(cls, slots: int) -> ConnectionCounts:
         """New memory with nobody in it."""
-        fd = os.memfd_create("sedp-connections", os.MFD_CLOEXEC)
+        fd = make_memory_file("sedp-connections")
         os.ftruncate(fd, slots * SLOT_BYTES)
         made = cls(fd)
         for slot in range(slots):

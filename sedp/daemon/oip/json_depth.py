@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.errors import RequestError
-from sedp.storage.kernel import kernel
+from sedp.kernel import kernel
 
 DEPTH_MAX = 16
 QUOTE, NINE, BACKSLASH = ord('"'), ord("9"), ord("\\")

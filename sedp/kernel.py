@@ -4,7 +4,8 @@ The types are written down rather than inferred at the first call, so that no re
 for the compiler, and an array that does not fit is refused instead of compiled for anew.
 
 Numba notices a change of the file that a kernel is in, not of those that its helpers are in. So a
-folder's compiled code is thrown away when any of its files, or of this folder's, has changed.
+folder's compiled code is thrown away when any of its files has changed, or of the store's, whose
+helpers kernels of all floors are made of.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_OWN = Path(__file__).parent
+_OWN = Path(__file__).resolve()
+_STORE = (_OWN.parent / "storage").resolve()
 _seen: set[Path] = set()  # folders that hold no stale code
 
 
@@ -47,7 +49,7 @@ def _forget_stale(folder: Path) -> None:
     if folder in _seen:
         return
     _seen.add(folder)
-    files = sorted({*folder.glob("*.py"), *_OWN.glob("*.py")})
+    files = sorted({_OWN, *_STORE.glob("*.py"), *folder.resolve().glob("*.py")})
     state = "\n".join(f"{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
     kept, stamp = folder / "__pycache__", folder / "__pycache__" / "kernels.stamp"
     with contextlib.suppress(OSError):  # where nothing can be written, nothing was kept here

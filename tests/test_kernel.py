@@ -11,7 +11,7 @@ KERNEL = """
 import numpy as np
 from numba import int64
 from helper import step
-from sedp.storage.kernel import kernel
+from sedp.kernel import kernel
 
 @kernel(int64(int64))
 def run(value):
@@ -22,7 +22,7 @@ if __name__ == "__main__":
     print(loops.run(1))
 """
 HELPER = """
-from sedp.storage.kernel import inlined
+from sedp.kernel import inlined
 
 @inlined
 def step(value):
@@ -43,3 +43,12 @@ def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
     assert result(tmp_path, 1) == "2\n"
     assert any((tmp_path / "__pycache__").glob("loops.run*.nbi"))
     assert result(tmp_path, 2) == "3\n"
+
+
+def test_a_change_of_the_stores_helpers_is_noticed_by_all_floors(tmp_path: Path) -> None:
+    (tmp_path / "loops.py").write_text(KERNEL)
+    result(tmp_path, 1)
+    stamp = (tmp_path / "__pycache__" / "kernels.stamp").read_text()
+    names = [line.split(" ")[0] for line in stamp.splitlines()]
+    assert {"kernel.py", "ram_line.py", "keys.py", "helper.py", "loops.py"} <= set(names)
+    assert len(names) == len(set(names))
