@@ -100,7 +100,7 @@ class Opened:
 
     def __init__(self, parts: OpenStore) -> None:
         self._parts = parts
-        self.store = ParameterStore(parts)
+        self.store = ParameterStore(parts, {})
         self.table: Table = self.store.table(NAME)
 
     @property

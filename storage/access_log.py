@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.kernel import kernel
+from sedp.kernel import kernel
 from sedp.storage.keys import mix
 from sedp.storage.npz_file import NPZ_ERRORS
 from sedp.storage.tier import Keys

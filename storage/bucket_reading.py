@@ -1,8 +1,10 @@
 """Look-up in buckets where they lie.
 
-Three passes over short chunks, each asking the memory early for what the next one reads: the line
-of the tags, the lines of the slot, the row. A slot whose key fits and whose checksum does not
-leaves its key missing: the truth is asked.
+Every key passes four stations, each of which asks the memory for what the next one reads: the
+number of the page, the line of the tags, the lines of the slot; and on the way for where its row is
+to go, since stores to lines that are not at hand wait for each other. Keys are between all stations
+at any time, so that the memory is never waited for, nor idle. A slot whose key fits and whose
+checksum does not leaves its key missing: the truth is asked.
 """
 
 from __future__ import annotations
@@ -10,27 +12,37 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.bucket import HEADER_BYTES, PAGE_BYTES
-from sedp.storage.bucket_search import NOWHERE, find, guess, key_at, slot_address
+from sedp.storage.bucket_search import NOWHERE, find, guess, home_tags, key_at, slot_address
 from sedp.storage.intrinsics import as_index, copy_row, prefetch
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
 from sedp.storage.row_format import is_whole
 from sedp.storage.tier import Keys, Mask, Rows
 
-CHUNK = 32  # keys in flight
+LEAD = 16  # keys between two stations: about as long as memory takes to answer
+_SPAN = 3 * LEAD
+_RING = 4 * LEAD  # a power of two, which makes a remainder of it cheap
 _LINE_BYTES = 64
+_PAGE_NUMBER_BYTES = 4
 
 PageNumbers = NDArray[np.uint32]
 Positions = NDArray[np.int64]
 
 
 @inlined
-def _fetch_slot(bucket: np.uint64, tag_bytes: int, slot_bytes: int, slot: int) -> None:
-    first = slot_address(bucket, tag_bytes, slot_bytes, slot)
-    for skip in range(0, slot_bytes, _LINE_BYTES):
-        prefetch(first + np.uint64(skip))
-    prefetch(first + np.uint64(slot_bytes - 1))
+def _ask_for_lines(first: np.uint64, count: int) -> None:
+    """For all that `count` bytes are in."""
+    line, end = first, first + np.uint64(count)
+    while line < end:
+        prefetch(line)
+        line = (line & ~np.uint64(_LINE_BYTES - 1)) + np.uint64(_LINE_BYTES)
+
+
+@inlined
+def _ask_for_slot(bucket: np.uint64, tag_bytes: int, slot_bytes: int, slot: int) -> None:
+    if slot >= 0 and bucket:
+        _ask_for_lines(slot_address(bucket, tag_bytes, slot_bytes, slot), slot_bytes)
 
 
 @inlined
@@ -39,18 +51,28 @@ def _place_of(key: np.uint64, is_dense: bool) -> np.uint64:
 
 
 @inlined
+def _bucket_number(place: np.uint64, buckets: int, slots: int, is_dense: bool) -> np.uint64:
+    """Of the bucket that a place is in; `buckets` or more for one that a dense table lacks."""
+    if is_dense:
+        return place // np.uint64(slots)
+    return ((place >> np.uint64(32)) * np.uint64(buckets)) >> np.uint64(32)
+
+
+@inlined
+def _ask_for_page_number(pages: PageNumbers, slots: int, is_dense: bool, place: np.uint64) -> None:
+    """One outside the table is harmless."""
+    number = _bucket_number(place, pages.size, slots, is_dense)
+    prefetch(np.uint64(pages.ctypes.data) + np.uint64(_PAGE_NUMBER_BYTES) * number)
+
+
+@inlined
 def _locate(
     pages: PageNumbers, base: np.uint64, slots: int, is_dense: bool, place: np.uint64
 ) -> tuple[np.uint64, int]:
     """Address of the bucket of a place, 0 if it has none; and the slot in a dense table."""
-    buckets = np.uint64(pages.size)
-    slot = NOWHERE
-    if is_dense:
-        at = place // np.uint64(slots)
-        slot = as_index(place - at * np.uint64(slots))
-    else:
-        at = ((place >> np.uint64(32)) * buckets) >> np.uint64(32)
-    page = np.uint64(pages[at]) if at < buckets else np.uint64(0)
+    number = _bucket_number(place, pages.size, slots, is_dense)
+    slot = as_index(place - number * np.uint64(slots)) if is_dense else NOWHERE
+    page = np.uint64(pages[number]) if number < np.uint64(pages.size) else np.uint64(0)
     if page:
         page = base + page * np.uint64(PAGE_BYTES) + np.uint64(HEADER_BYTES)
     return page, slot
@@ -109,7 +131,7 @@ def list_ranges(
         start, size = bucket, np.uint64(1)
         if with_slots:
             if not is_dense:
-                slot = guess(bucket, tag_bytes, place)
+                slot = guess(bucket, slots, tag_bytes, place)
             if not 0 <= slot < slots:
                 continue
             start, size = slot_address(bucket, tag_bytes, slot_bytes, slot), np.uint64(slot_bytes)
@@ -149,38 +171,38 @@ def read_rows(
         How many were found, and how many of the others are damaged.
     """
     out_base, row_bytes = np.uint64(out.ctypes.data), np.uint64(out.shape[1])
-    buckets = np.empty(CHUNK, dtype=np.uint64)
-    guesses = np.empty(CHUNK, dtype=np.int64)
-    places = np.empty(CHUNK, dtype=np.uint64)
+    buckets, places = np.empty(_RING, dtype=np.uint64), np.empty(_RING, dtype=np.uint64)
+    guesses = np.empty(_RING, dtype=np.int64)
     held = corrupt = 0
-    for start in range(0, wanted.size, CHUNK):
-        count = min(CHUNK, wanted.size - start)
-        for i in range(count):
-            places[i] = _place_of(keys[wanted[start + i]], is_dense)
-            buckets[i], guesses[i] = _locate(pages, np.uint64(base), slots, is_dense, places[i])
-            if buckets[i] and is_dense:
-                _fetch_slot(buckets[i], tag_bytes, slot_bytes, guesses[i])
-            elif buckets[i]:
-                prefetch(buckets[i])
-        for i in range(0 if is_dense else count):
-            if buckets[i]:
-                guesses[i] = guess(buckets[i], tag_bytes, places[i])
-                if guesses[i] >= 0:
-                    _fetch_slot(buckets[i], tag_bytes, slot_bytes, guesses[i])
-        for i in range(count):
-            position, bucket = wanted[start + i], buckets[i]
-            key = keys[position]
-            slot = _slot_of(
-                bucket, slots, tag_bytes, slot_bytes, is_dense, guesses[i], key, places[i]
-            )
-            if slot < 0:
-                continue
-            record = slot_address(bucket, tag_bytes, slot_bytes, slot) + np.uint64(8)
-            if not is_whole(np.uint64(seed), key, record, out.shape[1]):
-                corrupt += 1
-                continue
-            copy_row(out_base + np.uint64(position) * row_bytes, record, out.shape[1])
-            missing[position] = False
-            found[held] = position
-            held += 1
+    for i in range(wanted.size + _SPAN):
+        done, tagged, placed = i - _SPAN, i - 2 * LEAD, i - LEAD
+        if done >= 0:
+            position, at = wanted[done], done % _RING
+            key, bucket, place, likely = keys[position], buckets[at], places[at], guesses[at]
+            slot = _slot_of(bucket, slots, tag_bytes, slot_bytes, is_dense, likely, key, place)
+            if slot >= 0:
+                record = slot_address(bucket, tag_bytes, slot_bytes, slot) + np.uint64(8)
+                if is_whole(np.uint64(seed), key, record, out.shape[1]):
+                    copy_row(out_base + np.uint64(position) * row_bytes, record, out.shape[1])
+                    missing[position] = False
+                    found[held] = position
+                    held += 1
+                else:
+                    corrupt += 1
+        if 0 <= tagged < wanted.size and not is_dense and buckets[tagged % _RING]:
+            at = tagged % _RING
+            guesses[at] = guess(buckets[at], slots, tag_bytes, places[at])
+            _ask_for_slot(buckets[at], tag_bytes, slot_bytes, guesses[at])
+        if 0 <= placed < wanted.size:
+            at = placed % _RING
+            _ask_for_lines(out_base + np.uint64(wanted[placed]) * row_bytes, out.shape[1])
+            bucket, slot = _locate(pages, np.uint64(base), slots, is_dense, places[at])
+            buckets[at], guesses[at] = bucket, slot
+            if is_dense:
+                _ask_for_slot(bucket, tag_bytes, slot_bytes, slot)
+            elif bucket:
+                prefetch(home_tags(bucket, slots, places[at]))
+        if i < wanted.size:
+            places[i % _RING] = _place_of(keys[wanted[i]], is_dense)
+            _ask_for_page_number(pages, slots, is_dense, places[i % _RING])
     return held, corrupt

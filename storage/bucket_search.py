@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sedp.kernel import inlined
 from sedp.storage.bucket import GROUP_SLOTS
 from sedp.storage.intrinsics import as_index, equal_bytes, load_word, lowest_bit
-from sedp.storage.kernel import inlined
 
 FREE, CLOSED = 0, 1  # tags of a slot without a row, and of no slot at all
 NOWHERE = -1
@@ -20,10 +20,20 @@ def tag_of(place: np.uint64) -> np.uint64:
 
 
 @inlined
-def _home_group(place: np.uint64, groups: int) -> int:
-    """From bits of the mixed key that say neither bucket nor tag."""
+def _home_group(place: np.uint64, slots: int) -> int:
+    """That of a slot drawn with bits of the mixed key that say neither bucket nor tag.
+
+    A last group of few slots is thus home to few keys; were it to as many as any other, most of
+    them would have to be looked for elsewhere.
+    """
     sixteen = (place >> np.uint64(8)) & np.uint64(0xFFFF)
-    return as_index((sixteen * np.uint64(groups)) >> np.uint64(16))
+    return as_index((sixteen * np.uint64(slots)) >> np.uint64(16)) // GROUP_SLOTS
+
+
+@inlined
+def home_tags(bucket: np.uint64, slots: int, place: np.uint64) -> np.uint64:
+    """Address of the tags that a search reads first."""
+    return bucket + np.uint64(_home_group(place, slots) * GROUP_SLOTS)
 
 
 @inlined
@@ -37,11 +47,19 @@ def key_at(bucket: np.uint64, tag_bytes: int, slot_bytes: int, slot: int) -> np.
 
 
 @inlined
-def guess(bucket: np.uint64, tag_bytes: int, place: np.uint64) -> int:
-    """The first slot of the home group whose tag fits: nearly always the right one."""
-    group = _home_group(place, tag_bytes // GROUP_SLOTS)
-    equal = equal_bytes(bucket + np.uint64(group * GROUP_SLOTS), tag_of(place))
-    return group * GROUP_SLOTS + as_index(lowest_bit(equal)) if equal else NOWHERE
+def guess(bucket: np.uint64, slots: int, tag_bytes: int, place: np.uint64) -> int:
+    """The first slot that a search for a key would look into: nearly always the right one."""
+    groups = tag_bytes // GROUP_SLOTS
+    group = _home_group(place, slots)
+    for _ in range(groups):
+        tags = bucket + np.uint64(group * GROUP_SLOTS)
+        equal = equal_bytes(tags, tag_of(place))
+        if equal:
+            return group * GROUP_SLOTS + as_index(lowest_bit(equal))
+        if equal_bytes(tags, np.uint64(FREE)):
+            return NOWHERE
+        group = group + 1 if group + 1 < groups else 0
+    return NOWHERE
 
 
 @inlined
@@ -55,7 +73,7 @@ def find(
 ) -> int:
     """The slot of a key, or -1; a damaged tag may stand where there is no slot."""
     groups = tag_bytes // GROUP_SLOTS
-    group = _home_group(place, groups)
+    group = _home_group(place, slots)
     for _ in range(groups):
         tags = bucket + np.uint64(group * GROUP_SLOTS)
         equal = equal_bytes(tags, tag_of(place))
@@ -71,10 +89,10 @@ def find(
 
 
 @inlined
-def free_slot(bucket: np.uint64, tag_bytes: int, place: np.uint64) -> int:
+def free_slot(bucket: np.uint64, slots: int, tag_bytes: int, place: np.uint64) -> int:
     """Where a key that is not there goes, or -1 if the bucket is full."""
     groups = tag_bytes // GROUP_SLOTS
-    group = _home_group(place, groups)
+    group = _home_group(place, slots)
     for _ in range(groups):
         free = equal_bytes(bucket + np.uint64(group * GROUP_SLOTS), np.uint64(FREE))
         if free:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.bucket_search import (
     CLOSED,
     FREE,
@@ -16,7 +17,6 @@ from sedp.storage.bucket_search import (
     tag_of,
 )
 from sedp.storage.intrinsics import as_index, copy_bytes, load_word
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
 from sedp.storage.tier import Keys, Rows
 
@@ -74,7 +74,7 @@ def _slot_for(
         return as_index(key % np.uint64(slots))
     bucket = np.uint64(values[at].ctypes.data)
     slot = find(bucket, slots, tag_bytes, slot_bytes, mix(key), key)
-    return slot if slot >= 0 else free_slot(bucket, tag_bytes, mix(key))
+    return slot if slot >= 0 else free_slot(bucket, slots, tag_bytes, mix(key))
 
 
 @kernel(
@@ -106,7 +106,7 @@ def fill_buckets(
             slot = as_index(keys[i] % np.uint64(slots))
         else:
             bucket = np.uint64(values[buckets[i]].ctypes.data)
-            slot = free_slot(bucket, tag_bytes, mix(keys[i]))
+            slot = free_slot(bucket, slots, tag_bytes, mix(keys[i]))
         if slot < 0:
             left += 1
         else:

@@ -16,8 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from sedp.kernel import inlined
 from sedp.storage.intrinsics import load_half, load_word
-from sedp.storage.kernel import inlined
 from sedp.storage.keys import FIRST, GOLDEN, SECOND
 
 _MASK = (1 << 64) - 1

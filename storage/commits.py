@@ -109,8 +109,14 @@ class Committer:
         self.publishing = threading.Lock()  # held while the current versions change
         self.epoch = read_epoch(truth)
         self._complete = self.epoch  # LMDB has all up to here
+        self._reread = 0  # RAM has, though LMDB may not
         self._lag = Lag()
         self._has_news = False  # for readers: the catalogue
+
+    @property
+    def epoch_applied(self) -> int:
+        """Up to which updates all are in RAM."""
+        return max(self._reread, self._warm.epoch_seen)
 
     def commit(self, updates: Sequence[Update], sync: bool) -> list[Receipt | StoreError]:
         """Apply updates in order, as one group; a repeated id is answered, not applied.
@@ -269,6 +275,9 @@ class Committer:
         finally:
             for entry, keys, _ in changes:
                 self._versions.version(entry).reread(keys)
+        self._reread = self.epoch
+        if not self._warm.is_gone:
+            self._refresh()  # tells readers that shared RAM is no older than RocksDB
 
     def _end_lag(self) -> None:
         """LMDB has everything again; versions that it lacks wait to be made anew."""

@@ -60,7 +60,7 @@ class Follower:
     @property
     def epoch_applied(self) -> int:
         """Up to which updates all are in RAM."""
-        return self._followed if self._warm is None else self._warm.epoch_seen
+        return max(self._followed, 0 if self._warm is None else self._warm.epoch_seen)
 
     def refresh(self) -> None:
         """See what was committed.

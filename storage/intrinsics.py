@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from sedp.storage.kernel import inlined
+from sedp.kernel import inlined
 
 _BYTE, _WORD, _FLAG = ir.IntType(8), ir.IntType(64), ir.IntType(32)
 _POINTER = _BYTE.as_pointer()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.kernel import inlined, kernel
+from sedp.kernel import inlined, kernel
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio: keeps a run of zeros from staying zero
 FIRST = np.uint64(0xBF58476D1CE4E5B9)

@@ -125,7 +125,8 @@ class LmdbDatabase:
         snapshot.epoch = read_number(transaction.get(EPOCH, db=handle))
         # Within it: a newer log would tell of rows that are not seen yet, and never again.
         snapshot.log_end = _last_entry(transaction.cursor(db=log))
-        shapes = {name: version.shape for name, version in _versions(transaction, handle).items()}
+        snapshot.versions = _versions(transaction, handle)
+        shapes = {name: version.shape for name, version in snapshot.versions.items()}
         if IS_KNOWN_FORMAT:
             trees = {name: bytes(transaction.get(name.encode(), b"")) for name in shapes}
             snapshot.fill(trees, shapes, before)
@@ -170,8 +171,12 @@ class LmdbDatabase:
             return 0 if self._snapshot is None else self._snapshot.epoch
 
     def size(self, name: str) -> tuple[int, int]:
-        """Rows and bytes of a version; zeros if it is not served from here."""
-        version = self.versions().get(name)
+        """Rows and bytes of a version as look-ups see it; zeros if it is not served from here.
+
+        Nothing is waited for: an event loop may ask.
+        """
+        with self._lock:
+            version = None if self._snapshot is None else self._snapshot.versions.get(name)
         return (0, 0) if version is None else (version.rows, version.shape.disk_bytes)
 
     def versions(self) -> dict[str, WarmVersion]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sedp.kernel import inlined
 from sedp.storage.bucket import HEADER_BYTES, PAGE_BYTES
 from sedp.storage.intrinsics import as_index, load_half, load_short, load_word
-from sedp.storage.kernel import inlined
 
 DEPTH_MAX = 16
 NODE_HEADER_BYTES = 8

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.bucket import HEADER_BYTES, PAGE_BYTES
 from sedp.storage.intrinsics import load_word
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.lmdb_format import (
     BIG_VALUE,
     BRANCH,

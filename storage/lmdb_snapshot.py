@@ -16,6 +16,7 @@ import lmdb
 
 from sedp.storage.bucket import BucketShape
 from sedp.storage.lmdb_pages import PageTable, list_pages, read_page_table
+from sedp.storage.warm_version import WarmVersion
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Snapshot:
         self.floor = 0
         self.epoch = 0  # up to which updates are in it
         self.log_end = 0  # number of the last entry of the update log; 0 before the first
+        self.versions: dict[str, WarmVersion] = {}  # that are served from it
         self.tables: dict[str, PageTable] = {}
 
     def fill(

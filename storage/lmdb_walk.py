@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.bucket import HEADER_BYTES, PAGE_BYTES
 from sedp.storage.intrinsics import as_index, load_byte, load_half, load_short, load_word
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.lmdb_format import (
     BIG_VALUE,
     BRANCH,

@@ -190,7 +190,7 @@ class OpenStore:
                 return  # a look-up that is under way has asked for it
             if self._follower is None:
                 self._refresh_own()
-                self._share(0 if self.warm is None else self.warm.epoch_seen)
+                self._share(self._writer.committer.epoch_applied if self._writer else 0)
                 return
             self._follow_ram(self._follower)
             self._follower.refresh()

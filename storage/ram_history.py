@@ -23,8 +23,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.intrinsics import as_index, prefetch
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
 from sedp.storage.ram_line import (
     WAYS,
@@ -49,7 +49,7 @@ Odds = NDArray[np.float32]  # [3, CLASSES]: worth, trials, wins
 WORTH, TRIALS, WINS = 0, 1, 2
 _LEVEL_MAX = 255
 _PRIOR_TRIALS = 10.0
-_STEPS = np.clip(2 * np.log2(np.arange(1, 257)) - 1, 0, 15).astype(np.int64)
+_STEPS = np.clip(2 * np.log2(np.arange(1, 257)) - 1, 0, 15).astype(np.uint8)
 _OLDER = 1 << 8
 
 
@@ -69,7 +69,7 @@ def ask_for_histories(histories: Histories, home: int) -> None:
 
 @inlined
 def class_of(state: int) -> int:
-    return _STEPS[state & 0xFF] << 4 | _STEPS[state >> 8]  # type: ignore[no-any-return]
+    return as_index(_STEPS[state & 0xFF]) << 4 | as_index(_STEPS[state >> 8])
 
 
 @inlined
@@ -101,9 +101,11 @@ def tick(histories: Histories, at: int, touched: int, tag: int, odds: Odds) -> i
             found = entry if is_asked else found
         number = class_of(state)
         odds[TRIALS, number] += np.float32(1)
-        odds[WINS, number] += np.float32(is_asked)
-        aged = state + _OLDER if state >> 8 < _LEVEL_MAX else state
-        histories[at, entry] = asked_again(state) if is_asked else aged
+        if is_asked:
+            odds[WINS, number] += np.float32(1)
+            histories[at, entry] = asked_again(state)
+        elif state >> 8 < _LEVEL_MAX:
+            histories[at, entry] = state + _OLDER
     return found
 
 

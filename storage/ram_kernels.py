@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.intrinsics import copy_row, prefetch
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
 from sedp.storage.ram_history import Histories, Odds, admit, ask_for_histories
 from sedp.storage.ram_line import (

@@ -21,6 +21,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.intrinsics import (
     as_index,
     fence_loads,
@@ -31,7 +32,6 @@ from sedp.storage.intrinsics import (
     store_byte,
     store_release,
 )
-from sedp.storage.kernel import inlined, kernel
 
 WAYS = 7
 LINE_BYTES = 64

@@ -55,6 +55,7 @@ class RamState:
         """In a region: the owner's is empty, one that is followed has all rows."""
         is_followed = not region.lines.flags.writeable
         if not is_followed:
+            region.take_memory()
             region.lines[:, :WAYS] = EMPTY
         return cls(region.lines, region.rows, _histories(0), region.reach, is_followed, region)
 

@@ -284,10 +284,15 @@ class RocksDatabase:
                 self._handles.close()
             self._threads.close()
 
-    def bytes(self, name: str) -> int:
-        """Size of a version's files; 0 if it was dropped."""
+    def bytes(self, name: str) -> int | None:
+        """Size of a version's files, 0 if it was dropped; None while they are being opened anew."""
         try:
-            with self._handles.using(name) as family:
-                return int(family.property_int_value("rocksdb.total-sst-files-size"))
+            family = self._handles.acquire_now(name)
         except StoreError:
             return 0
+        if family is None:
+            return None
+        try:
+            return int(family.property_int_value("rocksdb.total-sst-files-size"))
+        finally:
+            self._handles.release()

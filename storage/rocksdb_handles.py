@@ -80,8 +80,16 @@ class Handles:
         with self._idle:
             while self._is_exchanging:
                 self._idle.wait()
-            handle = self.opened.handle(name)
-            self._users += 1
+            return self._take(name)
+
+    def acquire_now(self, name: str) -> Any | None:
+        """The same without waiting: None while the handles are being exchanged."""
+        with self._idle:
+            return None if self._is_exchanging else self._take(name)
+
+    def _take(self, name: str) -> Any:
+        handle = self.opened.handle(name)
+        self._users += 1
         return handle
 
     def release(self) -> None:

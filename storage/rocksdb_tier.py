@@ -27,7 +27,7 @@ class RocksdbTier:
         self._name = entry.name
         self._record_bytes = entry.spec.row_bytes + TRAILER_BYTES
         self._lock = threading.Lock()
-        self._lookups = self._hits = self._corrupt = 0
+        self._lookups = self._hits = self._corrupt = self._bytes = 0
 
     def get_many(self, keys: Keys, out: Rows, missing: Mask) -> int:
         """Copy the rows of keys to where the caller wants them.
@@ -47,7 +47,8 @@ class RocksdbTier:
         def take(part: slice, records: list[bytes | None]) -> int:
             found, joined, misshapen = join_found(records, self._record_bytes)
             wanted = keys[part]
-            held = wanted[found]
+            is_complete = len(joined) == self._record_bytes * len(wanted)
+            held = wanted if is_complete else wanted[found]
             return misshapen + unseal(
                 wanted, held, joined, self._entry.seed, out[part], missing[part]
             )
@@ -102,9 +103,10 @@ class RocksdbTier:
             yield part
 
     def statistics(self) -> TierStatistics:
-        """A frozen snapshot."""
+        """A frozen snapshot; nothing is waited for, so that an event loop may ask."""
         size = self._database.bytes(self._name)
         with self._lock:
-            return TierStatistics(
-                "rocksdb", self._lookups, self._hits, self._corrupt, self._entry.rows, size
-            )
+            if size is not None:
+                self._bytes = size
+            counts = self._lookups, self._hits, self._corrupt
+            return TierStatistics("rocksdb", *counts, self._entry.rows, self._bytes)

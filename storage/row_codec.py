@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.kernel import kernel
+from sedp.kernel import kernel
 from sedp.storage.tier import Rows
 
 RowFormat = Literal["float32", "float16", "int8"]

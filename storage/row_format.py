@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.checksum import checksum
 from sedp.storage.intrinsics import copy_bytes, load_half
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.tier import Keys, Mask, Rows
 
 EPOCH_BYTES = 4

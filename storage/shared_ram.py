@@ -79,8 +79,16 @@ class Region:
         """Whether all that was copied so far is rows of this region, and it lacks none."""
         return bool(seen_word(self.words, self.slot + _SERIAL) == self.serial)
 
+    def take_memory(self) -> None:
+        """Have memory for all of it, in huge pages; for its owner, as what follows.
+
+        Before any row is in, so that none is copied, and filling meets with few page faults.
+        """
+        self.memory[::HUGE_BYTES] = 0  # the kernel makes no huge page where there is nothing yet
+        self.compact()
+
     def compact(self) -> None:
-        """Put it into huge pages, which takes up to seconds a GiB; for its owner, as what follows.
+        """Put into huge pages what is not yet, which takes up to seconds a GiB.
 
         Rows may be read and written meanwhile.
         """

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.kernel import inlined, kernel
 from sedp.storage.intrinsics import prefetch
-from sedp.storage.kernel import inlined, kernel
 from sedp.storage.keys import mix
 from sedp.storage.tier import Keys
 

@@ -13,7 +13,7 @@ is answered from LMDB. Tables that fit are loaded into RAM whole, at 1 to 2 mill
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from sedp.errors import StoreError
 from sedp.storage.arguments import check_same_table
-from sedp.storage.catalogue import Catalogue
 from sedp.storage.import_progress import ImportSource
 from sedp.storage.miss_policy import MissRule
 from sedp.storage.opening import LMDB_BYTES_MAX, Budgets, OpenStore, open_store
@@ -34,17 +33,18 @@ from sedp.storage.statistics import StoreStatistics
 from sedp.storage.table import Table
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.tier import Keys
-from sedp.storage.update_guard import UpdateGuard
+from sedp.storage.update_guard import UpdateGuard, check_norms
 from sedp.storage.updates import Durability, Receipt, Update
-from sedp.storage.verification import Scan, VerifyReport, verify_scans
+from sedp.storage.verification import VerifyReport, list_scans, verify_scans
 
 
 class ParameterStore:
     """Open with `ParameterStore.open`; close it, or use it as a context manager."""
 
-    def __init__(self, parts: OpenStore) -> None:
+    def __init__(self, parts: OpenStore, norms: Mapping[str, float] | None = None) -> None:
         self._path = parts.path
         self._parts = parts
+        self._norms = dict(norms or {})
         self._versions = parts.versions
 
     @classmethod
@@ -58,6 +58,7 @@ class ParameterStore:
         read_only: bool = False,
         create: bool = False,
         misses: Mapping[str, MissRule] | None = None,
+        norms: Mapping[str, float] | None = None,
         shared_ram: SharedRam | None = None,
     ) -> ParameterStore:
         """Open the store under `path`.
@@ -71,6 +72,7 @@ class ParameterStore:
             read_only: open beside the writer, and follow what it publishes and updates.
             create: make the store when it is not there.
             misses: by table, what becomes of keys that only RocksDB can answer; else they wait.
+            norms: by table, most that the Euclidean norm of an updated row may be, > 0; else any.
             shared_ram: where tables that fit into RAM are, for several processes; `ram_bytes` is
                 what all may take then. Its owner loads them behind the look-ups of the others.
 
@@ -82,9 +84,11 @@ class ParameterStore:
         for name, budget in asdict(budgets).items():
             if budget < 0:
                 raise StoreError(f"store {path}: {name} {budget} must be ≥ 0")
+        check_norms(norms or {})
         if create and not read_only:
             path.mkdir(parents=True, exist_ok=True)
-        return cls(open_store(path, budgets, read_only, create, dict(misses or {}), shared_ram))
+        parts = open_store(path, budgets, read_only, create, dict(misses or {}), shared_ram)
+        return cls(parts, norms)
 
     # Look-up ----------------------------------------------------------------------------------
 
@@ -220,7 +224,8 @@ class ParameterStore:
             durability: when the receipt comes: "sync" when they are on disk, "async" when they
                 would survive a crash of this process (on disk within a second), "none" at once.
             id: the sender's name for this update: sent again, it is not applied again.
-            norm_max: refuse the update if a row's Euclidean norm is above this.
+            norm_max: refuse the update if a row's Euclidean norm is above this, > 0; or above the
+                table's, see `open`.
 
         Returns:
             The receipt to come; with it look-ups here see the rows, others' soon after.
@@ -229,7 +234,7 @@ class ParameterStore:
             StoreError: an argument is out of bounds, the store read-only, or its queue full.
         """
         writer = self._parts.writer("update")
-        guard = UpdateGuard(self.table(name).spec, norm_max)
+        guard = UpdateGuard(self.table(name).spec, norm_max, self._norms.get(name))
         guard.check(keys, rows, durability, id)
         stored = guard.spec.encode(rows)
         return writer.updates.submit(Update(guard.spec, keys.copy(), stored, durability, id))
@@ -278,15 +283,7 @@ class ParameterStore:
             progress: told how many are checked so far.
         """
         with self._parts.steady():
-            return verify_scans(self._scans(self._versions.catalogue), progress)
-
-    def _scans(self, catalogue: Catalogue) -> Iterator[Scan]:
-        for entry in catalogue.entries:
-            version = self._versions.version(entry)
-            yield entry, "rocksdb", entry.rows, version.truth.scan()
-            if version.warm is not None:
-                expected = version.warm.statistics().rows
-                yield entry, "lmdb", expected, version.warm.scan()
+            return verify_scans(list_scans(self._versions), progress)
 
     def close(self) -> None:
         """Refuse further look-ups, wait for what is under way, and release the files."""

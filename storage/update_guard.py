@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,21 @@ class UpdateGuard:
     """Checks updates of one table.
 
     Args:
-        norm_max: most that the Euclidean norm of a row may be; None for any.
+        norm_max: most that the Euclidean norm of a row may be, as its sender says; None for any.
+        table_norm_max: the same, as the table's owner says; the smaller of both holds.
+
+    Raises:
+        StoreError: the sender's bound is none.
     """
 
-    def __init__(self, spec: TableSpec, norm_max: float | None) -> None:
+    def __init__(
+        self, spec: TableSpec, norm_max: float | None, table_norm_max: float | None = None
+    ) -> None:
         self.spec = spec
-        self._norm_max = norm_max
+        check_norms({spec.name: norm_max} if norm_max is not None else {})
+        named = [(norm_max, "norm_max"), (table_norm_max, "the table's norm_max")]
+        bounds = [(bound, name) for bound, name in named if bound is not None]
+        self._bound = min(bounds) if bounds else None
 
     def check(self, keys: Keys, rows: NDArray[Any], durability: str, id: str) -> None:
         """Refuse what does not fit.
@@ -50,21 +61,37 @@ class UpdateGuard:
                 f"be {self.spec.dtype}[{len(keys)}, {self.spec.dim}]"
             )
         if rows.dtype.kind == "f":
-            self._check_numbers(name, keys, rows)
+            _check_finite(name, keys, rows)
+        if self._bound is not None:
+            _check_norms(name, keys, rows, *self._bound)
 
-    def _check_numbers(self, name: str, keys: Keys, rows: NDArray[Any]) -> None:
-        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if len(bad):
+
+def check_norms(norms: Mapping[str, float]) -> None:
+    """Raises StoreError unless each table's greatest norm is a number above 0."""
+    for table, norm_max in norms.items():
+        if not 0 < norm_max < math.inf:
             raise StoreError(
-                f"{name}: {len(bad)} of {len(keys)} rows, the first of key {keys[bad[0]]}, hold "
-                "NaN or infinity; send finite numbers"
+                f"table {table!r}: norm_max {norm_max} must be above 0 and finite; leave it out "
+                "for rows of any norm"
             )
-        if self._norm_max is None:
-            return
-        norms = np.linalg.norm(rows.astype(np.float64), axis=1)
-        worst = int(np.argmax(norms))
-        if norms[worst] > self._norm_max:
-            raise StoreError(
-                f"{name}: the row of key {keys[worst]} has norm {norms[worst]:.4g}, the limit is "
-                f"{self._norm_max:g}; send smaller steps, or raise norm_max"
-            )
+
+
+def _check_norms(
+    name: str, keys: Keys, rows: NDArray[Any], norm_max: float, bound_name: str
+) -> None:
+    norms = np.linalg.norm(rows.astype(np.float64), axis=1)
+    worst = int(np.argmax(norms))
+    if norms[worst] > norm_max:
+        raise StoreError(
+            f"{name}: the row of key {keys[worst]} has norm {norms[worst]}, the limit is "
+            f"{norm_max}; send smaller steps, or raise {bound_name}"
+        )
+
+
+def _check_finite(name: str, keys: Keys, rows: NDArray[Any]) -> None:
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise StoreError(
+            f"{name}: {len(bad)} of {len(keys)} rows, the first of key {keys[bad[0]]}, hold "
+            "NaN or infinity; send finite numbers"
+        )

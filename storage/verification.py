@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sedp.storage.catalogue import Entry
 from sedp.storage.record_scan import RecordSlice
+from sedp.storage.table_versions import TableVersions
 
 Scan = tuple[Entry, str, int, Iterator[RecordSlice]]  # version, tier, rows expected, its rows
 
@@ -45,6 +46,16 @@ class VerifyReport:
     def is_sound(self) -> bool:
         """Every part is."""
         return all(part.is_sound for part in self.parts)
+
+
+def list_scans(versions: TableVersions) -> Iterator[Scan]:
+    """Scans of all versions in all tiers; none of them may be dropped meanwhile."""
+    for entry in versions.catalogue.entries:
+        version = versions.version(entry)
+        yield entry, "rocksdb", entry.rows, version.truth.scan()
+        if version.warm is not None:
+            expected = version.warm.statistics().rows
+            yield entry, "lmdb", expected, version.warm.scan()
 
 
 def verify_scans(scans: Iterable[Scan], progress: Callable[[int], None] | None) -> VerifyReport:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from sedp.storage.bucket import BucketShape
 
 _SUM_BYTES = 4
+_LAYOUT = 2  # of buckets; those of another one are as good as damaged, and made anew
 
 
 def sign(data: bytes) -> bytes:
@@ -36,13 +37,16 @@ class WarmVersion:
 
     def encode(self) -> bytes:
         """Bytes that `decode` reads."""
-        return sign(json.dumps({"shape": asdict(self.shape), "rows": self.rows}).encode())
+        fields = {"layout": _LAYOUT, "shape": asdict(self.shape), "rows": self.rows}
+        return sign(json.dumps(fields).encode())
 
     @classmethod
     def decode(cls, signed: bytes) -> WarmVersion | None:
-        """The version of these bytes; None if they are damaged."""
+        """The version of these bytes; None if they are damaged, or of another layout."""
         data = unsign(signed)
         if data is None:
             return None
         fields = json.loads(data)
+        if fields.get("layout") != _LAYOUT:
+            return None
         return cls(BucketShape(**fields["shape"]), fields["rows"])

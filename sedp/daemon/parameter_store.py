@@ -110,6 +110,7 @@ def _open(settings: StoreSettings, shared_ram: SharedRam | None) -> ParameterSto
         lmdb_bytes=settings.lmdb,
         read_only=settings.mode == "follow",
         misses=miss_rules(settings.tables),
+        norms=norm_bounds(settings.tables),
         shared_ram=shared_ram,
     )
 
@@ -117,6 +118,11 @@ def _open(settings: StoreSettings, shared_ram: SharedRam | None) -> ParameterSto
 def miss_rules(tables: Mapping[str, TableSettings]) -> dict[str, MissRule]:
     """The store's rules, by table."""
     return {name: MissRule(table.misses.mode, table.misses.above) for name, table in tables.items()}
+
+
+def norm_bounds(tables: Mapping[str, TableSettings]) -> dict[str, float]:
+    """Most that norms of updated rows may be, of tables that have a bound."""
+    return {name: table.norm_max for name, table in tables.items() if table.norm_max is not None}
 
 
 def _lacks_copies(store: ParameterStore) -> bool:

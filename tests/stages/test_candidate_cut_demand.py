@@ -159,10 +159,9 @@ def test_nearly_nothing_is_cut_at_half_of_what_fits() -> None:
     assert course.kept > 0.9
 
 
-def test_a_cut_that_begins_late_swings_until_requests_are_dropped() -> None:
+def test_a_cut_that_begins_late_swings_nearly_up_to_the_target() -> None:
     course = demand(2.0, 1, **LATE)
-    assert course.in_time < 1.0
-    assert course.p99_ns > TARGET_NS / 2
+    assert course.p99_ns > 0.75 * TARGET_NS
 
 
 def test_without_the_cut_half_of_the_requests_are_dropped() -> None:

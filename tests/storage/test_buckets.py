@@ -157,6 +157,21 @@ def test_merging_follows_a_dict(dim: int, count: int, puts: list[tuple[int, int]
         assert is_missing or row.tobytes() == model[key][: 4 * dim]
 
 
+@pytest.mark.parametrize("dim", [16, 64])
+def test_nearly_all_rows_are_in_the_group_where_a_search_begins(dim: int) -> None:
+    """Also where the last group has two slots only."""
+    shape = BucketShape.for_rows(4 * dim, "hashed", 5000)
+    buckets = Buckets(shape)
+    buckets.fill(some_keys(5000))
+    keys = list_keys(buckets.values, *buckets.size[:3]).reshape(-1, shape.slots)
+    held = buckets.values[:, : shape.slots] > CLOSED
+    drawn = (places_of(keys[held], "hashed") >> np.uint64(8)) & np.uint64(0xFFFF)
+    home = (drawn * np.uint64(shape.slots) >> np.uint64(16)) // np.uint64(16)
+    elsewhere = np.nonzero(held)[1] // 16 != home
+    assert shape.slots % 16
+    assert elsewhere.mean() < 0.02
+
+
 def test_full_bucket_gives_up_its_coldest_row_to_a_warmer_one_only() -> None:
     buckets = Buckets(BucketShape(64, "hashed", 1))
     keys, slots = some_keys(500), buckets.shape.slots

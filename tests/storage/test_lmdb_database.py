@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from sedp.storage import lmdb_database
 from sedp.storage.lmdb_database import LmdbDatabase
+from sedp.storage.warm_version import WarmVersion, sign, unsign
 from tests.storage.processes import ROOT
 from tests.storage.warm_tables import WarmTable, change, fill, last_epochs, look_up_warm
 
@@ -147,3 +149,12 @@ def test_scan_and_statistics_tell_of_all_rows(database: LmdbDatabase) -> None:
     assert statistics.rows >= 0.98 * TABLE.rows
     assert statistics.bytes == TABLE.shape.disk_bytes
     database.close()
+
+
+@pytest.mark.parametrize("layout", [1, None])
+def test_version_with_buckets_of_another_layout_is_not_served(layout: int | None) -> None:
+    signed = WarmVersion(TABLE.shape, 3000).encode()
+    assert WarmVersion.decode(signed) == WarmVersion(TABLE.shape, 3000)
+    fields = json.loads(unsign(signed) or b"")
+    fields["layout"] = layout
+    assert WarmVersion.decode(sign(json.dumps(fields).encode())) is None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.kernel import inlined
+from sedp.kernel import inlined
 from sedp.storage.row_codec import (
     ROW_FORMATS,
     Floats,

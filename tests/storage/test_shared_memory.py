@@ -6,7 +6,9 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sedp.errors import StoreError
 from sedp.storage import shared_ram
@@ -92,3 +94,19 @@ def test_updates_do_not_wait_for_huge_pages(monkeypatch: pytest.MonkeyPatch) -> 
 
         monkeypatch.setattr(shared_ram, "make_huge", update)
         assert tier.settle(20)
+
+
+def test_huge_pages_are_asked_for_before_rows_are_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[int, int]] = []
+    with memory() as fd:
+        shared = SharedRam.own(fd, 1)
+
+        def note(part: NDArray[np.uint8]) -> None:
+            taken.append((part.nbytes, blocks(fd)))
+            assert not part.any()  # which brings pages in
+
+        monkeypatch.setattr(shared_ram, "make_huge", note)
+        owning(shared, ROW_BYTES, 40_000)
+    (size, held), *_ = taken
+    assert size > 3 * HUGE_BYTES
+    assert held < size // 10  # a small page for each huge one, and the directory

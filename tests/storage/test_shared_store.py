@@ -5,15 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sedp.storage.opening import FOLLOW_S
+from sedp.storage.ram_sharing import STALLED_LOOKS
 from sedp.storage.shared_ram import SharedRam
 from sedp.storage.store import ParameterStore
+from tests.storage.full_lmdb import let_lmdb_be_full
 from tests.storage.processes import ROOT
 from tests.storage.shared_memory import memory
 from tests.storage.shared_reader import KEYS, RAM_BYTES, SPEC, rows_of, shared_reader
@@ -96,6 +100,34 @@ def test_readers_leave_rows_that_a_killed_owner_keeps_no_more(tmp_path: Path) ->
             keeper.kill()
             update(store, 60)
             reader.waits_for(60, resident=False)
+
+
+@pytest.mark.parametrize("writer_owns", [True, False])
+def test_readers_stay_with_shared_rows_while_lmdb_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer_owns: bool
+) -> None:
+    """For longer than they wait for an owner who does nothing; and after that as well."""
+    with ExitStack() as opened:
+        fd = opened.enter_context(memory())
+        shared = SharedRam.own(fd, 2) if writer_owns else None
+        ram_bytes = RAM_BYTES if writer_owns else 0
+        store = opened.enter_context(
+            ParameterStore.open(tmp_path, ram_bytes=ram_bytes, create=True, shared_ram=shared)
+        )
+        fill(store, 1)
+        if not writer_owns:
+            opened.enter_context(owner(tmp_path, fd))
+        reader = opened.enter_context(shared_reader(tmp_path, fd))
+        reader.waits_for(1)
+        version, enough_s = 1, time.monotonic() + 2 * STALLED_LOOKS * FOLLOW_S
+        with monkeypatch.context() as patch:
+            let_lmdb_be_full(patch)
+            while time.monotonic() < enough_s:
+                version += 1
+                update(store, version)
+                reader.waits_for(version)
+        update(store, version + 1)
+        reader.waits_for(version + 1)
 
 
 def test_rows_older_than_those_below_are_not_read_yet(tmp_path: Path) -> None:

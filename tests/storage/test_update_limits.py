@@ -44,10 +44,54 @@ def test_numbers_that_would_spoil_a_model_are_refused(store: ParameterStore) -> 
     for bad in (np.nan, np.inf):
         with pytest.raises(StoreError, match=f"1 of 2 rows, the first of key {KEYS[1]}, hold NaN"):
             store.update("ad", KEYS[:2], np.float32([[1, 2], [3, bad]]))
-    with pytest.raises(StoreError, match=f"row of key {KEYS[1]} has norm 5, the limit is 4.9"):
+    with pytest.raises(StoreError, match=f"row of key {KEYS[1]} has norm 5.0, the limit is 4.9"):
         store.update("ad", KEYS[:2], np.float32([[1, 2], [3, 4]]), norm_max=4.9)
     store.update("ad", KEYS[:2], np.float32([[1, 2], [3, 4]]), norm_max=5)
     assert look_up(store.table("ad"), KEYS[:2])[0].tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(("own", "table"), [(None, 5.0), (5.0, None), (5.0, 9.0), (9.0, 5.0)])
+def test_the_smaller_bound_of_norms_holds_to_the_last_bit(
+    tmp_path: Path, own: float | None, table: float | None
+) -> None:
+    spec = TableSpec("ad", 2, "float32")
+    below, above = np.nextafter(np.float32(5), np.float32([0, 9]))
+    norms = {} if table is None else {"ad": table}
+    with ParameterStore.open(tmp_path, create=True, norms=norms) as store:
+        store.import_table(spec, [(KEYS, make_rows(spec, KEYS))])
+        for norm in (below, np.float32(5)):
+            rows = np.array([[0, norm]], np.float32)
+            store.update("ad", KEYS[:1], rows, norm_max=own)
+            assert look_up(store.table("ad"), KEYS[:1])[0].tolist() == rows.tolist()
+        raised = "norm_max" if own == 5 else "the table's norm_max"
+        words = (
+            f"update of 'ad': the row of key {KEYS[1]} has norm 5.00000047.*, the limit is 5.0; "
+        )
+        with pytest.raises(StoreError, match=f"{words}send smaller steps, or raise {raised}$"):
+            store.update("ad", KEYS[:2], np.float32([[0, 1], [0, above]]), norm_max=own)
+        assert look_up(store.table("ad"), KEYS[:1])[0].tolist() == [[0, 5]]
+
+
+def test_norms_are_those_of_their_table_alone_and_whole_numbers_have_them(tmp_path: Path) -> None:
+    with ParameterStore.open(tmp_path, create=True, norms={"user": 5, "none": 1}) as store:
+        fill(store)
+        store.import_table(TableSpec("ad", 3, "int32"), [(KEYS, rows_of(KEYS, 1))])
+        store.update("ad", KEYS[:1], np.array([[3, 4, 1]], np.int32))
+        store.update("user", KEYS[:1], np.array([[3, 4, 0]], np.int32))
+        with pytest.raises(StoreError, match=r"update of 'user': .* has norm 5.099"):
+            store.update("user", KEYS[:1], np.array([[3, 4, 1]], np.int32))
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, np.nan, np.inf])
+def test_bound_that_bounds_nothing_or_all_is_refused(tmp_path: Path, bound: float) -> None:
+    words = "table 'user': norm_max .* must be above 0 and finite"
+    with pytest.raises(StoreError, match=words):
+        ParameterStore.open(tmp_path / "new", create=True, norms={"user": bound})
+    assert not (tmp_path / "new").exists()
+    with ParameterStore.open(tmp_path, create=True) as store:
+        fill(store)
+        with pytest.raises(StoreError, match=words):
+            store.update("user", KEYS[:1], rows_of(KEYS[:1], 2), norm_max=bound)
 
 
 def test_read_only_and_unknown_tables_are_not_updated(tmp_path: Path) -> None:
