@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 
 from sedp.columns import Array
 from sedp.engine.events import Outcome, RunBatch
 from sedp.errors import SedpError
-from sedp.payload import Payload
+from sedp.payload import Payload, answer
 from sedp.pipeline import Pipeline
 
 FAILURE_LOG_GAP_NS = 1_000_000_000  # one traceback a second: more would cost more than serving
@@ -44,11 +43,7 @@ class Answer(dict[str, Array]):
         degraded: names of the stages that fell short of what they would have done.
     """
 
-    __slots__ = ("degraded",)
-
-    def __init__(self, columns: Mapping[str, Array], degraded: tuple[str, ...] = ()) -> None:
-        super().__init__(columns)
-        self.degraded = degraded
+    degraded: tuple[str, ...] = ()
 
 
 class Waiting:
@@ -63,6 +58,20 @@ class Waiting:
         self.payload = payload
         self.future = future
         self.error: Exception | None = None
+
+    def answer(self) -> Answer:
+        """Hand over what the stages have provided."""
+        answered = Answer(answer(self.pipeline, self.payload))
+        if self.payload.degraded:
+            answered.degraded = self.payload.degraded
+        self.future.set_result(answered)
+        return answered
+
+    def fail(self, outcome: Outcome, stage: str) -> None:
+        """Say why there is no answer."""
+        unanswered = Unanswered(outcome, stage)
+        unanswered.__cause__ = self.error
+        self.future.set_exception(unanswered)
 
 
 class FailedRuns:

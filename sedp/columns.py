@@ -131,20 +131,17 @@ class Batch:
         splits: int64[event_count + 1]; event `i` owns item rows `splits[i]:splits[i + 1]`.
     """
 
-    __slots__ = ("_owners", "columns", "row_count", "splits")  # two are made a request
+    __slots__ = ("_owners", "columns", "event_count", "row_count", "splits")
 
     def __init__(self, columns: Mapping[str, Array], splits: NDArray[np.int64]) -> None:
         self.columns = columns
         self.splits = splits
-        self.row_count = int(splits[-1])
+        self.event_count = len(splits) - 1
+        self.row_count: int = splits.item(-1)
         self._owners: NDArray[np.int64] | None = None
 
     def __getitem__(self, name: str) -> Array:
         return self.columns[name]
-
-    @property
-    def event_count(self) -> int:
-        return len(self.splits) - 1
 
     @property
     def owners(self) -> NDArray[np.int64]:

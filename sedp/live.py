@@ -43,12 +43,13 @@ from sedp.engine.scheduler import Scheduler
 from sedp.engine.statistics import EngineStatistics
 from sedp.engine.stimulus_log import StimulusLog
 from sedp.operator import Operator
-from sedp.payload import Moment, Payload, answer
+from sedp.payload import Moment, Payload
 from sedp.pipeline import Pipeline, compile_graph
 
 UNKNOWN_LEVEL = 0  # of a request of which only the head has been read
 PUMP_NS_MAX = 2_000_000  # inline work at a stretch before the loop may look at its sockets again
 THREADS_MAX = 256  # started when first needed: plans may grow while serving
+GATHERED = Gathered()
 
 
 class Engine:
@@ -90,6 +91,7 @@ class Engine:
         self._ready: deque[tuple[RunBatch, list[Payload], Moment]] = deque()
         self._pumping = False
         self._empty = asyncio.Event()
+        self._drainers = 0  # that wait for it
         self._failures = FailedRuns()
         self._execute: dict[type, Callable[[Any], None]] = {
             RunBatch: self._run_batch,
@@ -124,21 +126,23 @@ class Engine:
         Raises:
             Unanswered: refused, too late, or failed. Cancelling the caller cancels the event.
         """
-        target = self.pipelines[pipeline]
+        target, number = self.pipelines[pipeline], self._numbers[pipeline]
         if deadline_ns is None:
             deadline_ns = time.monotonic_ns() + target.deadline_ns
         if due_ns is None:
             due_ns = time.monotonic_ns() + target.target_ns if target.target_ns else NEVER_NS
+        if level is None:
+            level = target.level_default
         event = self._next_event
         self._next_event += 1
         future: asyncio.Future[Answer] = self._loop.create_future()
         payload = Payload(request, len(target.stages), due_ns, tenant)
         self._waiting[event] = Waiting(target, payload, future)
-        level = target.level_default if level is None else level
-        number, rows = self._numbers[pipeline], payload.rows
+        rows = payload.rows
         self._is_gathering = True
         self._feed(Arrived(event, number, rows, deadline_ns, due_ns, level, user, tenant, True))
-        self._call_pump()
+        if not self._pumping:
+            self._call_pump()
         try:
             return await future
         except asyncio.CancelledError:
@@ -157,16 +161,16 @@ class Engine:
         """
         if arrived_ns != self._turn_ns:
             self._turn_ns, self._let_pass = arrived_ns, 0
-        target_ns = self.pipelines[pipeline].target_ns
-        due_ns = arrived_ns + target_ns if target_ns else NEVER_NS
-        now_ns = time.monotonic_ns() if target_ns else arrived_ns
-        number = self._numbers[pipeline]
-        if level == UNKNOWN_LEVEL:
-            reason = self._scheduler.refuse(now_ns, number, due_ns)
-        else:
-            reason = self._scheduler.refuse(now_ns, number, due_ns, level, self._let_pass)
-            self._let_pass += reason is None
-        return None if reason is None else Unanswered(reason, "")
+        now_ns, due_ns = arrived_ns, NEVER_NS
+        if target_ns := self.pipelines[pipeline].target_ns:
+            now_ns, due_ns = time.monotonic_ns(), arrived_ns + target_ns
+        is_known = level != UNKNOWN_LEVEL
+        level, others = (level, self._let_pass) if is_known else (1, 0)
+        reason = self._scheduler.refuse(now_ns, self._numbers[pipeline], due_ns, level, others)
+        if reason is not None:
+            return Unanswered(reason, "")
+        self._let_pass += is_known
+        return None
 
     def statistics(self) -> EngineStatistics:
         statistics = self._scheduler.statistics(time.monotonic_ns())
@@ -178,6 +182,10 @@ class Engine:
         """New knobs for a stage, by its number in the graph."""
         self._feed(PlanChanged(stage, plan))
 
+    def change_executor(self, stage: int, executor: str) -> None:
+        """Another place for a stage's runs, by its number in the graph; see `StageUse`."""
+        self._operators[stage].change_executor(executor)
+
     def change_limit(self, pipeline: str, in_flight_max: int) -> None:
         """At most so many events of a pipeline inside."""
         self._feed(LimitChanged(self._numbers[pipeline], in_flight_max))
@@ -188,10 +196,11 @@ class Engine:
 
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
-        self._start_gathered()
+        self._drainers += 1
         while self._scheduler.in_flight:
             self._empty.clear()
             await self._empty.wait()
+        self._drainers -= 1
 
     def close(self) -> None:
         """Stop the threads and the log; what still runs is abandoned."""
@@ -201,20 +210,14 @@ class Engine:
 
     # From the world to the scheduler.
 
-    def _start_gathered(self) -> None:
-        """All that have arrived since the last time may share batches now."""
-        if self._is_gathering:
-            self._is_gathering = False
-            self._feed(Gathered())
-
     def _feed(self, stimulus: AnyStimulus, not_before_ns: int = 0) -> None:
-        self._now_ns = max(time.monotonic_ns(), self._now_ns, not_before_ns)
-        commands = self._scheduler.handle(self._now_ns, stimulus)
+        self._now_ns = now_ns = max(time.monotonic_ns(), self._now_ns, not_before_ns)
+        commands = self._scheduler.handle(now_ns, stimulus)
         if self._log:
-            self._log.append(self._now_ns, stimulus, commands)
+            self._log.append(now_ns, stimulus, commands)
         for command in commands:
             self._execute[type(command)](command)
-        if not self._scheduler.in_flight:
+        if self._drainers and not self._scheduler.in_flight:
             self._empty.set()
 
     def _timer_fired(self, timer: SetTimer) -> None:
@@ -242,21 +245,16 @@ class Engine:
         self._loop.call_later(delay_s, self._timer_fired, timer)
 
     def _finish(self, finish: Finish) -> None:
+        outcome = finish.outcome
+        stage = self._operators[finish.stage].stage.name if finish.stage >= 0 else ""
         for event in finish.events:
             waiting = self._waiting.pop(event)
             if waiting.future.done():
                 continue  # the caller is gone
-            if finish.outcome is Outcome.ANSWERED:
-                degraded = waiting.payload.degraded
-                if degraded:
-                    self._degraded[waiting.pipeline.name].update(degraded)
-                columns = answer(waiting.pipeline, waiting.payload)
-                waiting.future.set_result(Answer(columns, degraded))
-                continue
-            stage = self._operators[finish.stage].stage.name if finish.stage >= 0 else ""
-            unanswered = Unanswered(finish.outcome, stage)
-            unanswered.__cause__ = waiting.error
-            waiting.future.set_exception(unanswered)
+            if outcome is not Outcome.ANSWERED:
+                waiting.fail(outcome, stage)
+            elif degraded := waiting.answer().degraded:
+                self._degraded[waiting.pipeline.name].update(degraded)
 
     def _fall_back(self, fallback: FallBack) -> None:
         payloads = [self._waiting[event].payload for event in fallback.events]
@@ -273,24 +271,26 @@ class Engine:
             self._threads.submit(self._run_in_thread, operator, run, payloads, moment)
             return
         self._ready.append((run, payloads, moment))
-        self._call_pump()
+        if not self._pumping:
+            self._call_pump()
 
     def _call_pump(self) -> None:
-        if not self._pumping:
-            self._pumping = True
-            self._loop.call_soon(self._pump)
+        self._pumping = True
+        self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         """Start what has come in; run ready batches, and those they make ready, for a while."""
-        self._start_gathered()
+        if self._is_gathering:
+            self._is_gathering = False
+            self._feed(GATHERED)
         stop_ns = time.monotonic_ns() + PUMP_NS_MAX
         while self._ready and time.monotonic_ns() < stop_ns:
             run, payloads, moment = self._ready.popleft()
             result = self._operators[run.stage].attempt(payloads, moment)
             self._batch_finished(run, payloads, result)
-        self._pumping = bool(self._ready or self._is_gathering)
-        if self._pumping:
-            self._loop.call_soon(self._pump)
+        self._pumping = False
+        if self._ready or self._is_gathering:
+            self._call_pump()
 
     def _run_in_thread(
         self, operator: Operator, run: RunBatch, payloads: list[Payload], moment: Moment

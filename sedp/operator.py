@@ -30,11 +30,16 @@ class Operator:
     def __init__(self, stage: BoundStage, position: int) -> None:
         self.stage = stage
         self.position = position
-        self.inline = stage.use.executor == "inline"
-        care = stage.use.care  # what runs on the event loop cannot be given up
-        self._chooses = stage.use.executor == "auto" and not (care.timeout_ns or care.hedge_ns)
         self._is_by_item = all(spec.level is Level.ITEM for spec in stage.provides.values())
         self._typical_ns = 0
+        self.change_executor(stage.use.executor)
+
+    def change_executor(self, executor: str) -> None:
+        """Run it there from the next batch on: inline, thread or auto, as in `StageUse`."""
+        self.executor = executor
+        self.inline = executor == "inline"
+        care = self.stage.use.care  # what runs on the event loop cannot be given up
+        self._chooses = executor == "auto" and not (care.timeout_ns or care.hedge_ns)
 
     def run(self, payloads: Sequence[Payload], moment: Moment = IDLE) -> None:
         """Join the events' columns, process them, and hand the results back to the events.

@@ -63,9 +63,6 @@ class Payload:
         self.degraded: tuple[str, ...] = ()  # names of the stages that fell short
         self.stood_in = False  # whether columns stand for those of a stage
 
-    def put(self, stage: int, chunk: Batch, position: int) -> None:
-        self.places[1 + stage] = (chunk, position)
-
 
 def join_batch(stage: BoundStage, payloads: Sequence[Payload], moment: Moment = IDLE) -> Batch:
     """The rows of several events as `stage` wants to read them, in the order given."""
@@ -123,7 +120,7 @@ def check_result(stage: BoundStage, batch: Batch, result: Mapping[str, Array]) -
 def hand_out(stage: BoundStage, position: int, chunk: Batch, payloads: Sequence[Payload]) -> None:
     """Give every event of a batch its place in what a stage has provided."""
     for place, payload in enumerate(payloads):
-        payload.put(position, chunk, place)
+        payload.places[1 + position] = (chunk, place)
     if (mark := stage.use.stage.degrades) is not None:
         for place in np.flatnonzero(chunk.columns[mark]).tolist():
             payloads[place].degraded += (stage.name,)
@@ -265,7 +262,7 @@ def _rows(chunk: Batch, name: str, level: Level, start: int, stop: int) -> Array
     if start == 0 and stop == chunk.event_count:
         return chunk.columns[name]
     if level is Level.ITEM:
-        start, stop = int(chunk.splits[start]), int(chunk.splits[stop])
+        start, stop = chunk.splits.item(start), chunk.splits.item(stop)
     return chunk.columns[name][start:stop]
 
 

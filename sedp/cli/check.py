@@ -57,8 +57,13 @@ def _print(explanation: Explanation, config: Path) -> None:
     stages = sum(len(pipeline.stages) for pipeline in explanation.pipelines)
     counts = f"{_count(len(explanation.pipelines), 'pipeline')}, {_count(stages, 'stage')}"
     console.print(Text.assemble((str(config), "bold"), (" is good", "green"), f": {counts}"))
-    facts = [("listen", explanation.listen), ("admin", explanation.admin)]
-    console.print(_grid(facts + ([("store", explanation.store)] if explanation.store else [])))
+    facts = [
+        ("listen", explanation.listen),
+        ("admin", explanation.admin),
+        *([("store", explanation.store)] if explanation.store else []),
+        ("threads", _describe_threads(explanation)),
+    ]
+    console.print(_grid(facts))
     for pipeline in explanation.pipelines:
         console.print()
         console.print(_draw_pipeline(pipeline))
@@ -105,6 +110,14 @@ def _draw_stage(stage: StageExplanation) -> RenderableType:
             ("plan", _describe_plan(stage)),
             *([("care", care)] if (care := _describe_care(stage.care)) else []),
         ],
+    )
+
+
+def _describe_threads(explanation: Explanation) -> str:
+    workers = _count(explanation.workers, "worker")
+    return (
+        f"{explanation.threads.onnx_intra_op} in a run; {workers} on "
+        f"{_count(explanation.cores, 'core')}"
     )
 
 

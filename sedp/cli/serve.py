@@ -53,16 +53,21 @@ def command(config: Path, workers: int | None, stimulus_log: Path | None) -> Non
 def _serve(path: Path, workers: int | None, stimulus_log: Path | None) -> None:
     import logging
 
-    from sedp.supervisor.service import serve
+    from sedp.supervisor.processes import set_threads
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("sedp").setLevel(logging.INFO)
+    set_threads(path, workers, is_recorded=stimulus_log is not None)
+
+    from sedp.supervisor.service import serve  # imports numpy, which reads what was set
+
     serve(path, workers=workers, stimulus_log=stimulus_log, announce=_announce)
     click.echo("sedp stopped; all that was in flight is answered")
 
 
 def _announce(service: Service, workers: int) -> None:
     from sedp.daemon.oip.metadata import example_request
+    from sedp.supervisor.processes import describe_threads
 
     scheme = "https" if service.config.daemon.tls else "http"
     base = _url(scheme, service.data_address)
@@ -74,6 +79,9 @@ def _announce(service: Service, workers: int) -> None:
         click.echo(f"  gRPC       {service.config.daemon.grpc}")
     click.echo(f"  status     {admin}/")
     click.echo(f"  metrics    {admin}/metrics")
+    config = service.config
+    threads = describe_threads(config.runs, config.daemon.threads, workers)
+    click.echo(f"  threads    {threads}")
     click.echo("Try:")
     for pipeline in service.config.pipelines:
         url = f"{base}/v2/models/{pipeline.name}"

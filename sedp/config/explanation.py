@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from sedp.columns import ColumnSpec, Level
 from sedp.config.loading import Config
 from sedp.config.management import Management
+from sedp.config.threads import plan
+from sedp.cores import usable_cores
+from sedp.manager.thread_plan import ThreadPlan
 from sedp.pipeline import ENGINE, REQUEST, BoundStage, Pipeline
 
 OTHER_SOURCES = {REQUEST: "request", ENGINE: "engine"}
@@ -91,23 +94,38 @@ class PipelineExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a config comes to; addresses and paths as text."""
+    """What a config comes to; addresses and paths as text.
+
+    Args:
+        workers: processes that serve, on this machine.
+        cores: that they may use together.
+        threads: of each of them.
+    """
 
     path: str
     listen: str
     admin: str
     store: str | None
     pipelines: tuple[PipelineExplanation, ...]
+    workers: int
+    cores: int
+    threads: ThreadPlan
 
 
 def explain(config: Config) -> Explanation:
-    """What `config` comes to when it is served."""
+    """What `config` comes to when it is served here."""
+    daemon, here = config.daemon, usable_cores()
+    workers = here if daemon.workers == "auto" else daemon.workers
+    cores = here if daemon.threads == "auto" else daemon.threads
     return Explanation(
         str(config.path),
         str(config.daemon.listen),
         str(config.daemon.admin),
         config.store.path if config.store else None,
         tuple(_explain_pipeline(p, config.management[p.name]) for p in config.pipelines),
+        workers,
+        cores,
+        plan(config.runs, cores, workers),
     )
 
 

@@ -24,6 +24,7 @@ from sedp.config.pipeline_settings import PipelineSettings, StageSettings
 from sedp.config.places import Place
 from sedp.config.settings import FileSettings, MissSettings, StoreSettings
 from sedp.config.spelling import spell
+from sedp.config.threads import Runs, outline
 from sedp.pipeline import Pipeline, StageUse, compile_pipeline
 from sedp.pipeline_checks import PipelineError
 
@@ -37,6 +38,7 @@ class Config:
         store: its `path` is absolute already.
         settings: every key of the file with its value, to be compared with another config's.
         management: how the load of each pipeline is managed, by its name.
+        runs: of stages that may be under way, see `sedp.config.threads`.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Config:
     pipelines: tuple[Pipeline, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
     management: Mapping[str, Management] = field(default_factory=dict)
+    runs: tuple[Runs, ...] = ()
 
 
 def load(path: Path, environment: Mapping[str, str], content: bytes | None = None) -> Config:
@@ -72,6 +75,8 @@ def load(path: Path, environment: Mapping[str, str], content: bytes | None = Non
     for place, message in find_shared_plans(settings.pipelines):
         faults.add(("pipelines", *place), message)
     faults.raise_found()
+    told = outline(document.tree)
+    assert told is not None  # it asks for less than was found to be right
     return Config(
         path.absolute(),
         settings.daemon,
@@ -79,6 +84,7 @@ def load(path: Path, environment: Mapping[str, str], content: bytes | None = Non
         tuple(pipeline for pipeline in pipelines if pipeline is not None),
         spell(settings),
         {name: manage(pipeline, folder) for name, pipeline in settings.pipelines.items()},
+        told.runs,
     )
 
 
@@ -99,6 +105,11 @@ def _check_store(store: StoreSettings | None, faults: Faults) -> None:
         if misses.mode != "fill" and misses.above != MissSettings().above:
             message = f"is for mode fill, and mode is {misses.mode}; leave it out"
             faults.add(("store", "tables", name, "misses", "above"), message)
+        if table.norm_max is not None and store.mode != "write":
+            message = (
+                "bounds updates, and mode follow takes none; write mode: write, or leave it out"
+            )
+            faults.add(("store", "tables", name, "norm_max"), message)
 
 
 def _build_pipeline(

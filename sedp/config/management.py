@@ -7,10 +7,10 @@ far which knobs may be moved.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sedp.config.manager_settings import AdmissionName, BoundsSettings
+from sedp.config.manager_settings import AdmissionName, BoundsSettings, Executor
 from sedp.config.pipeline_settings import PipelineSettings, StageSettings
 from sedp.engine.graph import StageCare, StagePlan
 
@@ -30,12 +30,15 @@ class Tuning:
         limits: that the config sets, by stage and knob: `concurrency`, `batch_rows`,
             `batch_wait_ns`, `queue_rows`.
         writes_plan: whether what was learned is written to that file.
+        executors: that may be chosen from, by stage; only of stages whose config names some, for
+            where a stage runs is its operator's word, or the engine's by measured time.
     """
 
     every_ns: int
     plan_path: Path | None
     limits: Mapping[str, Mapping[str, Range]]
     writes_plan: bool = True
+    executors: Mapping[str, tuple[Executor, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,12 @@ def _tune(settings: PipelineSettings, folder: Path) -> Tuning | None:
         return None
     limits = {name: _limits(stage.bounds) for name, stage in settings.stages.items()}
     path = None if tuning.plan is None else (folder / tuning.plan).resolve()
-    return Tuning(tuning.every_ns, path, limits)
+    executors = {
+        name: stage.bounds.executors
+        for name, stage in settings.stages.items()
+        if stage.bounds is not None and stage.bounds.executors is not None
+    }
+    return Tuning(tuning.every_ns, path, limits, executors=executors)
 
 
 def _limits(bounds: BoundsSettings | None) -> dict[str, Range]:

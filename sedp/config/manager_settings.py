@@ -33,6 +33,9 @@ AdmissionName = Literal[
 ]
 """Controllers at the door, `counters` being none: bounds of queues and of events inside alone."""
 
+Executor = Literal["auto", "inline", "thread"]
+"""Where a stage runs: in the event loop, in a thread, or wherever it is measured to be better."""
+
 _PAIR = Meta(min_length=2, max_length=2, extra={"expected": "a pair [least, most]"})
 Counts = Annotated[tuple[Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)], ...], _PAIR]
 RowCounts = Annotated[tuple[Annotated[int, Meta(ge=1, le=ROWS_MAX)], ...], _PAIR]
@@ -115,4 +118,8 @@ class BoundsSettings(Section, frozen=True, kw_only=True):
     queue_rows: Annotated[
         QueueRows | None,
         Meta(description="Rows waiting; null is the pipeline's rows_max to 1048576."),
+    ] = None
+    executors: Annotated[
+        Annotated[tuple[Executor, ...], Meta(min_length=1, max_length=3)] | None,
+        Meta(description="Where runs may happen; null is where the stage's executor says."),
     ] = None

@@ -148,12 +148,28 @@ def _check_bounds(stage: StageSettings, pipeline: PipelineSettings) -> Iterator[
     for key, pair, start_key, start in knobs:
         if pair is not None and (fault := _misfit_of_pair(key, pair, start_key, start)):
             yield ("bounds", key), fault
+    if bounds.executors is not None:
+        yield from _check_executors(stage, bounds.executors)
     if bounds.queue_rows is not None and bounds.queue_rows[0] < pipeline.rows_max:
         yield (
             ("bounds", "queue_rows"),
             f"{bounds.queue_rows[0]} rows cannot hold one request of the pipeline's rows_max "
             f"{pipeline.rows_max}; raise the least to at least that, or lower rows_max",
         )
+
+
+def _check_executors(stage: StageSettings, executors: Sequence[str]) -> Iterator[Misfit]:
+    place, named = ("bounds", "executors"), ", ".join(executors)
+    if len(set(executors)) < len(executors):
+        yield place, f"{named} names one twice; leave the second out"
+    if stage.executor not in executors:
+        text = f"the stage starts with executor {stage.executor}, which is not among {named}"
+        yield place, f"{text}; add it, or change executor"
+    if "inline" in executors and stage.executor != "inline":  # else it is told of by `_check_care`
+        for key, ns in (("timeout", stage.timeout_ns), ("hedge", stage.hedge_ns)):
+            if ns:
+                text = f"while a run is inline nothing can end it, and the stage has a {key}"
+                yield place, f"{text}; leave inline out, or {key}"
 
 
 def _misfit_of_pair(key: str, pair: Sequence[int], start_key: str, start: int) -> str:

@@ -5,7 +5,7 @@ See `sedp.config.settings` for how these types are used.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,7 @@ from sedp.config.manager_settings import (
     AdmissionName,
     BoundsSettings,
     BreakerSettings,
+    Executor,
     PrioritySettings,
     SloSettings,
     TuningSettings,
@@ -122,7 +123,7 @@ class StageSettings(Section, frozen=True, kw_only=True):
         ),
     ] = msgspec.field(default=0, name="hedge")
     executor: Annotated[
-        Literal["auto", "inline", "thread"],
+        Executor,
         Meta(
             description="Where runs happen: in the event loop, in a thread, or whichever measured "
             "service times favour."

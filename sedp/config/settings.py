@@ -46,6 +46,13 @@ class TableSettings(Section, frozen=True, kw_only=True):
     misses: Annotated[
         MissSettings, Meta(description="What becomes of keys that neither RAM nor LMDB has.")
     ] = msgspec.field(default_factory=MissSettings)
+    norm_max: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="Most that the Euclidean norm of a row may be that an update brings, with "
+            "mode write; null is any."
+        ),
+    ] = None
 
 
 class StoreSettings(Section, frozen=True, kw_only=True):

@@ -27,6 +27,6 @@ def read_timeout(text: str | None) -> int | None:
     return max(1, round(float(text) * 1e9))
 
 
-def least_timeout(pipeline_ns: int, *asked_ns: int | None) -> int:
-    """The shortest of the timeouts; `None` asks for nothing."""
-    return min((pipeline_ns, *(ns for ns in asked_ns if ns is not None)))
+def least_timeout(pipeline_ns: int, asked_ns: int | None) -> int:
+    """The shorter of the timeouts; `None` asks for nothing."""
+    return pipeline_ns if asked_ns is None or asked_ns > pipeline_ns else asked_ns

@@ -50,7 +50,7 @@ class Front:
         self._security = security
         self._guard = guard
         self._failures = failures
-        self._in_flight = InFlightBytes(settings.in_flight_bytes_max)
+        self.in_flight = InFlightBytes(settings.in_flight_bytes_max)
         self._turns = TurnClock()
         self._listeners: list[Listener] = []
         self._grpc: GrpcPlane | None = None
@@ -73,7 +73,9 @@ class Front:
         Raises:
             ConfigError: gRPC is not installed, or its address is taken.
         """
-        self._plane = DataPlane(repository, self._guard, self._settings, gather, self._turns)
+        self._plane = DataPlane(
+            repository, self._guard, self._settings, gather, self._turns, self.in_flight
+        )
         dispatcher = Dispatcher(
             self._plane.routes(),
             self._plane.missing,
@@ -90,7 +92,7 @@ class Front:
                 folder=folder,
                 statistics=self._plane.statistics,
                 failures=self._failures,
-                in_flight=self._in_flight,
+                in_flight=self.in_flight,
             )
             await self._grpc.start(spell(doors.grpc) if doors.grpc else str(self._settings.grpc))
         repository.on_change = self._follow
@@ -134,7 +136,7 @@ class Front:
             dispatcher,
             self._failures,
             limits=ConnectionLimits.of(self._settings),
-            in_flight=self._in_flight,
+            in_flight=self.in_flight,
             ssl=self._security.tls,
             share=share,
         )
@@ -158,7 +160,7 @@ class Front:
         self._settings, self._security = settings, security
         self._guard.replace(security.rules)
         self._plane.settings = settings
-        self._in_flight.bytes_max = settings.in_flight_bytes_max
+        self.in_flight.bytes_max = settings.in_flight_bytes_max
         for listener in self._listeners:
             listener.limits = ConnectionLimits.of(settings)
             listener.encrypt(security.tls)

@@ -41,10 +41,12 @@ def follow(place: Place, new: Pipeline, opener: PipelineOpener) -> None:
     before, engine = served.pipeline, served.engine
     stages = []
     for number, bound in enumerate(new.stages):
-        if bound.use.plan != before.stages[number].use.plan:
-            engine.change_plan(number, bound.use.plan)
-        opened = before.stages[number].use.stage
-        stages.append(replace(bound, use=replace(bound.use, stage=opened)))
+        wanted, present = bound.use, before.stages[number].use
+        if wanted.plan != present.plan:
+            engine.change_plan(number, wanted.plan)
+        if wanted.executor != present.executor:
+            engine.change_executor(number, wanted.executor)
+        stages.append(replace(bound, use=replace(wanted, stage=present.stage)))
     pipeline = replace(new, stages=tuple(stages))
     if pipeline.in_flight_max != before.in_flight_max:
         engine.change_limit(pipeline.name, pipeline.in_flight_max)

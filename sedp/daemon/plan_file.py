@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,7 @@ from sedp.config.manager_settings import (
     CONCURRENCY_MAX,
     QUEUE_ROWS_MAX,
     ROWS_MAX,
+    Executor,
 )
 from sedp.engine.graph import StagePlan
 from sedp.manager.cost_model import Cost
@@ -34,22 +35,28 @@ log = logging.getLogger(__name__)
 
 
 class LearnedStage(msgspec.Struct, frozen=True):
-    """Knobs of a stage, and its cost as far as it is known."""
+    """Knobs of a stage, and its cost as far as it is known.
+
+    Args:
+        executor: begun with only where the config lets it be moved there.
+    """
 
     concurrency: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)]
     batch_rows_max: Annotated[int, Meta(ge=1, le=ROWS_MAX)]
     batch_wait_ns: Annotated[int, Meta(ge=0, le=BATCH_WAIT_NS_MAX)]
     queue_rows_max: Annotated[int, Meta(ge=1, le=QUEUE_ROWS_MAX)]
     cost: Cost | None = None
+    executor: Executor | None = None
 
     @classmethod
-    def of(cls, plan: StagePlan, cost: Cost | None) -> LearnedStage:
+    def of(cls, plan: StagePlan, cost: Cost | None, executor: str | None = None) -> LearnedStage:
         return cls(
             plan.concurrency,
             plan.batch_rows_max,
             plan.batch_wait_ns,
             plan.queue_rows_max,
             cost,
+            cast(Executor | None, executor),
         )
 
     def plan(self, limits: Mapping[str, Range], rows_max: int) -> StagePlan:
@@ -106,7 +113,10 @@ def begin_with(pipeline: Pipeline, tuning: Tuning | None, learned: LearnedPlan |
         if kept is None:
             return bound
         plan = kept.plan(tuning.limits.get(bound.name, {}), pipeline.rows_max)
-        return replace(bound, use=replace(bound.use, plan=plan))
+        executor = bound.use.executor
+        if kept.executor in tuning.executors.get(bound.name, ()):
+            executor = str(kept.executor)
+        return replace(bound, use=replace(bound.use, plan=plan, executor=executor))
 
     return replace(pipeline, stages=tuple(begin(bound) for bound in pipeline.stages))
 

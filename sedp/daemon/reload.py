@@ -35,7 +35,7 @@ RELOADABLE = (
 
 LIVE = re.compile(
     r"(rows_max|deadline|in_flight_max|user|admission|slo|priorities|tuning"
-    r"|stages\.[^.]+\.(concurrency|batch|queue_rows_max|bounds))(\..+)?"
+    r"|stages\.[^.]+\.(executor|concurrency|batch|queue_rows_max|bounds))(\..+)?"
 )
 """Keys of a pipeline that its open stages need not hear of."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sedp.answer import Answer, Unanswered
+from sedp.config.loading import Config
 from sedp.config.management import UNMANAGED, Management
 from sedp.daemon.admission_post import AdmissionPost
 from sedp.daemon.deadlines import least_timeout
@@ -255,6 +256,11 @@ class PipelineOpener:
     tensors_max: int
     management: Mapping[str, Management] = field(default_factory=dict)
     shed: dict[str, Counter[int]] = field(default_factory=dict)
+
+    def follow(self, config: Config) -> None:
+        """Open pipelines as another config has it."""
+        self.management = config.management
+        self.stages = self.stages.with_runs(config.runs)
 
     async def open(self, pipelines: Sequence[Pipeline]) -> dict[str, Served]:
         """All of them by name, or none.

@@ -146,6 +146,7 @@ class Server:
             self.guard.statistics(),
             load=self.tuning.statistics(),
             loop=self._loop_watch.statistics(),
+            threads=self._opener.stages.counts(),
         )
 
     # Changing what is served ------------------------------------------------------------------
@@ -175,10 +176,10 @@ class Server:
             found = compare(self.config, config)
             security = self.front.read_security(config)
             wanted = {pipeline.name: pipeline for pipeline in config.pipelines}
-            self._opener.management = config.management
+            self._opener.follow(config)
             replacement = await self.repository.prepare(wanted, found.pipelines, found.live)
         except BaseException:
-            self._opener.management = self.config.management
+            self._opener.follow(self.config)
             self._is_reloading = False
             raise
         adopt = partial(self._adopt, config, security, replacement)
@@ -249,7 +250,7 @@ class Server:
         gathered: Gather | None,
     ) -> None:
         settings = self.config.daemon
-        stages = StageOpener.of(self.config.path.parent, settings.threads, store)
+        stages = StageOpener.of(self.config, store)
         engines = EngineStarter(stimulus_log, len(self.config.pipelines))
         self._opener = PipelineOpener(
             stages, engines.start, settings.tensors_max, self.config.management
@@ -257,7 +258,7 @@ class Server:
         self.repository = Repository(self._opener, settings.drain_ns / 1e9)
         await self.repository.open(self.config.pipelines)
         opened.push_async_callback(self.repository.close)
-        self.tuning = LiveTuning(self.repository, stages.cores)
+        self.tuning = LiveTuning(self.repository, stages.cores, self.front.in_flight)
         self.tuning.begin()
         opened.push_async_callback(self.tuning.end)
         self._loop_watch.begin()
@@ -294,6 +295,6 @@ class Server:
         self._is_reloading = False
 
     async def _abandon(self, replacement: Replacement) -> None:
-        self._opener.management = self.config.management
+        self._opener.follow(self.config)
         await self.repository.discard(replacement)
         self._is_reloading = False

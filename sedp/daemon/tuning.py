@@ -3,8 +3,6 @@
 Every process tunes the pipelines that it serves, by what it sees itself: workers of one daemon may
 come to different knobs. One tuner has all pipelines of the process, for they share its cores; it is
 made anew, with what it has learned, whenever one is opened or closed.
-
-Invariant: `_plans` are the knobs in force.
 """
 
 from __future__ import annotations
@@ -18,15 +16,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sedp.daemon.in_flight_bytes import InFlightBytes
+from sedp.daemon.knobs import KnobsInForce
 from sedp.daemon.monitoring.merging import RECENT_MOVES_MAX
 from sedp.daemon.monitoring.statistics import LoadStatistics
-from sedp.daemon.plan_file import LearnedPlan, LearnedStage, write_learned
+from sedp.daemon.plan_file import LearnedPlan, write_learned
 from sedp.daemon.repository import Repository, Served
-from sedp.engine.graph import Graph, StagePlan
+from sedp.engine.graph import Graph
 from sedp.engine.statistics import EngineStatistics
 from sedp.manager.bounds import Bounds, default_bounds
 from sedp.manager.cost_model import Cost
-from sedp.manager.moves import Move, change_plans
+from sedp.manager.moves import Move
 from sedp.manager.observation import Observation, StageKey, observe
 from sedp.manager.tuner import ModelTuner
 from sedp.pipeline import compile_graph
@@ -61,15 +61,16 @@ class LiveTuning:
 
     Args:
         cores: that this process may use.
+        in_flight: its account of bytes.
     """
 
-    def __init__(self, repository: Repository, cores: float) -> None:
+    def __init__(self, repository: Repository, cores: float, in_flight: InFlightBytes) -> None:
         self._repository = repository
         self._cores = cores
         self._tuner = ModelTuner()
         self._served: list[Served] = []
         self._graph = Graph((), ())
-        self._plans: dict[StageKey, StagePlan] = {}
+        self._knobs = KnobsInForce(in_flight)
         self._before = EngineStatistics((), ())
         self._looked_ns = self._cpu_ns = 0
         self._total: Counter[str] = Counter()
@@ -83,7 +84,8 @@ class LiveTuning:
         """Of now, with at most so many moves."""
         self._follow()
         moves = list(self._tuner.log)
-        plans = (self._learned(served) for served in self._served if served.management.tuning)
+        tuned = [served for served in self._served if served.management.tuning]
+        plans = (self._knobs.learned(served, self._tuner.costs) for served in tuned)
         recent = tuple(moves[-moves_max:]) if moves_max else ()
         total = dict(self._total)
         return TuningState(os.getpid(), self._tuner.frozen, total, recent, tuple(plans))
@@ -96,6 +98,8 @@ class LiveTuning:
             tuple(self._tuner.log)[-RECENT_MOVES_MAX:],
             {name: dict(counts) for name, counts in self._repository.shed.items()},
             tuple(own for served in self._repository.served() for own in served.own_counts()),
+            {one.pipeline.name: self._knobs.places(one) for one in self._repository.served()},
+            self._knobs.held,
         )
 
     def freeze(self, frozen: bool) -> None:
@@ -142,8 +146,7 @@ class LiveTuning:
         moves = await asyncio.to_thread(tuner.step, observation)  # a search takes milliseconds
         if self._follow() or tuner is not self._tuner:
             return
-        for key, plan in change_plans(self._plans, moves).items():
-            self._change(key, plan)
+        self._knobs.change(moves)
         for move in moves:
             self._total[move.pipeline] += 1
         _log_moves(moves)
@@ -152,7 +155,7 @@ class LiveTuning:
         """Keep what was learned in the plan files that the config names."""
         self._written, self._written_ns = self._tuner.log.total, time.monotonic_ns()
         kept = [
-            (tuning.plan_path, self._learned(served))
+            (tuning.plan_path, self._knobs.learned(served, self._tuner.costs))
             for served in self._served
             if (tuning := served.management.tuning) is not None
             and tuning.plan_path is not None
@@ -179,20 +182,16 @@ class LiveTuning:
         served = list(self._repository.served())
         if [id(one.engine) for one in served] == [id(one.engine) for one in self._served]:
             return False
-        kept = {id(one.engine): one.pipeline.name for one in self._served}
-        plans = dict(self._plans)
-        self._plans = {}
-        for one in served:
-            for bound in one.pipeline.stages:
-                key = one.pipeline.name, bound.name
-                self._plans[key] = plans[key] if id(one.engine) in kept else bound.use.plan
+        kept = {id(one.engine) for one in self._served}
+        self._knobs.follow(served)
         costs = dict(self._tuner.costs)
         for one in served:
             if id(one.engine) not in kept and one.learned is not None:
                 costs |= _costs(one.learned)
         self._served = served
         self._graph = compile_graph([one.pipeline for one in served])
-        self._begin_anew({key: cost for key, cost in costs.items() if key in self._plans})
+        stages = self._knobs.executors.keys()
+        self._begin_anew({key: cost for key, cost in costs.items() if key in stages})
         return True
 
     def _begin_anew(self, costs: Mapping[StageKey, Cost]) -> None:
@@ -213,7 +212,9 @@ class LiveTuning:
         assert served.management.tuning is not None
         wide = default_bounds(self._cores, served.pipeline.target_ns)
         limits: dict[str, Any] = {"queue_rows": (served.pipeline.rows_max, wide.queue_rows[1])}
-        return replace(wide, **limits | dict(served.management.tuning.limits.get(stage, {})))
+        tuning = served.management.tuning
+        limits |= tuning.limits.get(stage, {})
+        return replace(wide, **limits, executors=tuning.executors.get(stage, ()))
 
     def _observe(self) -> Observation:
         now_ns, cpu_ns, after = time.monotonic_ns(), time.process_time_ns(), self._statistics()
@@ -229,8 +230,9 @@ class LiveTuning:
             now_ns=now_ns,
             window_ns=now_ns - self._looked_ns,
             cores=self._cores,
-            executors=[bound.use.executor for one in self._served for bound in one.pipeline.stages],
+            executors=list(self._knobs.executors.values()),
             cpu_ns=cpu_ns - self._cpu_ns,
+            held=self._knobs.see_bytes(),
         )
         self._before, self._looked_ns, self._cpu_ns = after, now_ns, cpu_ns
         return observation
@@ -241,20 +243,6 @@ class LiveTuning:
             tuple(pipeline for part in parts for pipeline in part.pipelines),
             tuple(stage for part in parts for stage in part.stages),
         )
-
-    def _change(self, key: StageKey, plan: StagePlan) -> None:
-        [served] = [one for one in self._served if one.pipeline.name == key[0]]
-        names = [bound.name for bound in served.pipeline.stages]
-        served.engine.change_plan(names.index(key[1]), plan)
-        self._plans[key] = plan
-
-    def _learned(self, served: Served) -> LearnedPlan:
-        name, costs = served.pipeline.name, self._tuner.costs
-        keys = {bound.name: (name, bound.name) for bound in served.pipeline.stages}
-        stages = {
-            stage: LearnedStage.of(self._plans[key], costs.get(key)) for stage, key in keys.items()
-        }
-        return LearnedPlan(name, stages)
 
 
 def _check_end(task: asyncio.Task[None]) -> None:

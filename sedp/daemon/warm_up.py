@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sedp.config.loading import Config
+from sedp.config.threads import Runs, plan
 from sedp.cores import usable_cores
 from sedp.errors import ConfigError, SedpError, StageError
+from sedp.manager.thread_plan import ThreadPlan
 from sedp.payload import check_result
 from sedp.pipeline import BoundStage, Pipeline, compile_pipeline
 from sedp.pipeline_checks import PipelineError
@@ -34,18 +38,39 @@ class StageOpener:
 
     Args:
         folder: of the config file.
-        cores: to be shared by the concurrent runs of a stage.
+        cores: that this process may use.
         store: the parameter store, if there is one.
+        runs: of all stages, to share the cores; see `sedp.config.threads`.
     """
 
     folder: Path
     cores: int
     store: Store | None
+    runs: Sequence[Runs] = ()
 
     @classmethod
-    def of(cls, folder: Path, threads: int | str, store: Store | None) -> StageOpener:
-        """As `daemon.threads` says, a number or "auto"."""
-        return cls(folder, threads if isinstance(threads, int) else usable_cores(), store)
+    def of(cls, config: Config, store: Store | None) -> StageOpener:
+        """As many cores as `daemon.threads` says, a number or "auto"."""
+        threads = config.daemon.threads
+        cores = threads if isinstance(threads, int) else usable_cores()
+        return cls(config.path.parent, cores, store, config.runs)
+
+    @property
+    def threads(self) -> ThreadPlan:
+        """For stages to be opened."""
+        return plan(self.runs, self.cores, workers=1)
+
+    def counts(self) -> Mapping[str, int]:
+        """Threads by runtime; variables that the operator has set count."""
+        return self.threads.counts(os.environ)
+
+    def with_runs(self, runs: Sequence[Runs]) -> StageOpener:
+        """For stages of another config; those that stay open keep their threads."""
+        other = replace(self, runs=runs)
+        before, after = self.threads.onnx_intra_op, other.threads.onnx_intra_op
+        if after < before:
+            log.warning("a run gets %d threads, not %d; restart for all to do so", after, before)
+        return other
 
     async def open(self, pipelines: Sequence[Pipeline]) -> None:
         """Open and warm up all stages of all pipelines.
@@ -72,8 +97,8 @@ class StageOpener:
     def _open(self, pipeline: str, bound: BoundStage) -> None:
         where = f"pipeline {pipeline!r}, stage {bound.name!r}"
         stage = bound.use.stage
-        share = max(1, self.cores // bound.use.plan.concurrency)  # of each of its runs
-        _attempt(where, "open", lambda: stage.open(Resources(self.folder, share, self.store)))
+        resources = Resources(self.folder, self.threads.onnx_intra_op, self.store)
+        _attempt(where, "open", lambda: stage.open(resources))
         try:
             _attempt(where, "warm up", lambda: _process_examples(bound))
         except SedpError:

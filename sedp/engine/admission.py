@@ -43,7 +43,8 @@ def lacks_room(pipeline: PipelineState, rows: int, others: int = 0) -> bool:
     """
     if pipeline.in_flight + others >= pipeline.in_flight_max:
         return True
-    for stage in pipeline.entries:  # noqa: SIM110 - no generator: this is asked at every door
-        if stage.queue.room_rows(rows) < rows:
+    for stage in pipeline.entries:
+        queue = stage.queue
+        if queue.rows and queue.rows + rows > queue.rows_max:  # an empty one takes any event
             return True
     return False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
+
 from sedp.engine.events import Arrived
 
 
@@ -62,3 +65,11 @@ class Join:
     def __init__(self, branches: int) -> None:
         self.unstarted = branches
         self.unfinished = branches
+
+
+_ID = attrgetter("id")
+
+
+def numbers_of(events: Sequence[Event]) -> tuple[int, ...]:
+    """What the driver knows events by."""
+    return tuple(map(_ID, events))

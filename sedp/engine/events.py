@@ -31,8 +31,8 @@ class Outcome(enum.IntEnum):
     QUARANTINED = 8  # this very request has failed too often; said by the front door alone
 
 
-class Stimulus(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """Something that happened."""
+class Stimulus(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Something that happened; like commands not traced by the collector, as it holds numbers."""
 
 
 class Arrived(Stimulus, frozen=True):
@@ -104,7 +104,7 @@ class DrainBegan(Stimulus, frozen=True):
 DEADLINE_TIMER = -1  # the one timer that belongs to no stage: it sweeps for passed deadlines
 
 
-class Command(msgspec.Struct, frozen=True, tag=True, array_like=True):
+class Command(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
     """Something the driver must do."""
 
 

@@ -157,7 +157,9 @@ class FairQueue(BoundedQueue):
             lane.events = deque(event for event in lane.events if not event.ended)
         self._turns = [turn for turn in self._turns if turn[2].events]
         self._turns.sort()
-        self._ghosts = 0
+        # Those that ended together with the last one are gone, too, and will yet be discarded.
+        kept = sum(len(lane.events) for lane in self._lanes.values())
+        self._ghosts = kept - len(self._waiting)
 
     def _new_lane(self, tenant: int) -> Lane:
         idle = len(self._lanes) - len(self._turns)

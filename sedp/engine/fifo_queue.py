@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from sedp.engine.bounded_queue import GHOSTS_MAX, BoundedQueue, Entry
 from sedp.engine.event import Event
+from sedp.engine.events import NEVER_NS
 
 
 class FifoQueue(BoundedQueue):
@@ -60,7 +61,9 @@ class FifoQueue(BoundedQueue):
                 record(now_ns - enqueued_ns)
             entries.popleft()
         self.rows -= rows
-        if self.rows < limit_rows:  # only then will a batch wait, and must the bound be sharp
+        if not entries:
+            self.tightest_ns = NEVER_NS
+        elif self.rows < limit_rows:  # only then will a batch wait, and must the bound be sharp
             self._sharpen(entries)
         return taken, rows, hopeless
 
@@ -68,5 +71,7 @@ class FifoQueue(BoundedQueue):
         self.rows -= event.rows
         self._ghosts += 1
         if self._ghosts > GHOSTS_MAX and self._ghosts * 2 > len(self._entries):
+            waiting = len(self)
             self._entries = deque(self)
-            self._ghosts = 0
+            # Those that ended together with this one are gone, too, and will yet be discarded.
+            self._ghosts = len(self._entries) - waiting

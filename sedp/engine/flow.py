@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from sedp.engine.admission import Admission
 from sedp.engine.batcher import batch_due_ns
-from sedp.engine.event import Event
+from sedp.engine.event import Event, numbers_of
 from sedp.engine.events import NEVER_NS, AnyCommand, FallBack, Outcome, SetTimer
 from sedp.engine.graph import Graph
 from sedp.engine.inside import Inside
@@ -70,18 +70,20 @@ class Flow:
                 continue
             if not queue.rows:
                 break
-            floor_ns = stage.path_floor_ns
-            due_ns = batch_due_ns(queue, stage.plan, floor_ns)
-            if due_ns > now_ns:
-                self._wake_at(stage, due_ns, out)
-                break
+            plan, floor_ns = stage.plan, stage.path_floor_ns
+            if plan.batch_wait_ns:
+                due_ns = batch_due_ns(queue, plan, floor_ns)
+                if due_ns > now_ns:
+                    self._wake_at(stage, due_ns, out)
+                    break
             oldest_ns, head = queue.head()
             viable_ns = now_ns + floor_ns
-            room = stage.room_behind(head.rows)
-            if room < head.rows:
-                stage.blocked = True
-                break
-            limit_rows = min(max(stage.plan.batch_rows_max, head.rows), room)
+            limit_rows = max(plan.batch_rows_max, head.rows)
+            if stage.successors:
+                limit_rows = min(limit_rows, stage.room_behind(head.rows))
+                if limit_rows < head.rows:
+                    stage.blocked = True
+                    break
             stale_ns = 0
             if stage.admission is not None and not stage.predecessors:
                 limit_ns = stage.admission.wait_limit_ns(now_ns, now_ns - oldest_ns)
@@ -97,7 +99,7 @@ class Flow:
                     stage.admission.waited(now_ns, now_ns - oldest_ns, len(taken))
                 self._reserve(stage, taken, rows)
                 self._start(stage, taken, rows, now_ns, out)
-        if made_room:
+        if made_room and stage.predecessors:
             self.unblock(stage, now_ns, out)
 
     def _wake_at(self, stage: StageState, due_ns: int, out: Commands) -> None:
@@ -161,7 +163,7 @@ class Flow:
             self.inside.end(live, Outcome.UNAVAILABLE, stage, now_ns, out)
         elif live:
             stage.fallbacks += len(live)
-            out.append(FallBack(stage.number, tuple([event.id for event in live])))
+            out.append(FallBack(stage.number, numbers_of(live)))
         self.leave(stage, events, rows, now_ns, out)
 
     def _run_again(self, stage: StageState, now_ns: int, out: Commands) -> None:
@@ -179,7 +181,8 @@ class Flow:
         if run.has_lost or (failed and self.runs.part(run) is not None):
             self._release(events)  # the twin carries them
         elif not failed or not run.is_wanted:
-            self.runs.part(run, out)
+            if run.twin is not None:
+                self.runs.part(run, out)
             self.leave(stage, events, run.rows if events else 0, now_ns, out)
         elif len(events) > 1:
             stage.again.extend(events)
@@ -238,7 +241,7 @@ class Flow:
                 answered.append(event)
         live = [event for event in events if not event.ended] if some_ended else events
         if answered:
-            self.inside.end(answered, Outcome.ANSWERED, None, now_ns, out)
+            self.inside.answer(answered, stage.pipeline, now_ns, out)
         # First hand on to all, then let them start: a start may end events of this very batch.
         for successor in stage.successors:
             self._hand_on(successor, events, rows, live, now_ns)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sedp.engine.event import Event
+from sedp.engine.event import Event, numbers_of
 from sedp.engine.events import (
     DEADLINE_TIMER,
     NEVER_NS,
@@ -73,22 +73,33 @@ class Inside:
         now_ns: int,
         out: Commands,
     ) -> None:
-        """Tell the callers, and take the events out of every queue."""
+        """Tell the callers that there is no answer, and take the events out of every queue."""
         live = [event for event in events if not event.ended]
         if live:
             number = -1 if stage is None else stage.number
-            out.append(Finish(tuple([event.id for event in live]), outcome, number))
+            out.append(Finish(numbers_of(live), outcome, number))
         for event in live:
             event.ended = True
             pipeline = self._pipelines[event.pipeline]
             pipeline.outcomes[outcome] += 1
             if pipeline.admission is not None:
                 pipeline.admission.ended(now_ns, event, outcome)
-            if outcome is Outcome.ANSWERED:
-                pipeline.latency_ns.record(now_ns - event.arrived_ns)
             self.forget_if_idle(event)
-        if outcome is not Outcome.ANSWERED:  # an answered event waits nowhere
-            self._withdraw(live, now_ns, out)
+        self._withdraw(live, now_ns, out)
+
+    def answer(
+        self, events: list[Event], pipeline: PipelineState, now_ns: int, out: Commands
+    ) -> None:
+        """Tell the callers of live events of one pipeline, which wait nowhere any more."""
+        out.append(Finish(numbers_of(events), Outcome.ANSWERED))
+        pipeline.outcomes[Outcome.ANSWERED] += len(events)
+        admission, record = pipeline.admission, pipeline.latency_ns.record
+        for event in events:
+            event.ended = True
+            if admission is not None:
+                admission.ended(now_ns, event, Outcome.ANSWERED)
+            record(now_ns - event.arrived_ns)
+            self.forget_if_idle(event)
 
     def _withdraw(self, events: list[Event], now_ns: int, out: Commands) -> None:
         """Take ended events out of the queues they wait in, and wake who waits for the room."""

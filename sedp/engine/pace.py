@@ -2,13 +2,16 @@
 
 While all slots of a stage are taken, the time between two departures says what its rows really
 cost, with concurrency, shared cores and whatever else there is; nothing of that need be known.
+While slots are free a run says less: that its rows cost no more than if it were the only one at a
+time, and no less than if all slots went as fast. What was known before is kept between these two,
+so that the first burst after a calm is not taken for cheaper than the last one was.
 """
 
 from __future__ import annotations
 
 from sedp.engine.events import NEVER_NS
 
-MEMORY = 16  # departures that count
+MEMORY = 32  # departures that count: gaps scatter by a half, the pace then by a tenth
 
 
 class Pace:
@@ -38,13 +41,14 @@ class Pace:
         """A run ended.
 
         Args:
-            slots: that there are; where some were free, a run's time is shared among all of them.
+            slots: that there are; where some were free, a run's time is shared among all of them
+                at best.
         """
         service_ns = now_ns - started_ns
         if self._saturated_ns < NEVER_NS:
             gap_ns = float(now_ns - max(self._departed_ns, self._saturated_ns))
         else:
-            gap_ns = service_ns / slots
+            gap_ns = min(max(self.row_ns * rows, service_ns / slots), float(service_ns))
         self._departed_ns = now_ns
         self._saturated_ns = NEVER_NS
         weight = 1 / MEMORY if self._rows else 1.0

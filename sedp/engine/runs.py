@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sedp.engine.event import Event
+from sedp.engine.event import Event, numbers_of
 from sedp.engine.events import Abandon, AnyCommand, RunBatch, SetTimer
 from sedp.engine.stage_state import StageState
 
@@ -54,7 +54,7 @@ class Runs:
         run = self.under_way[batch] = Run(batch, stage, events, rows, now_ns)
         stage.running += 1
         stage.running_rows += rows
-        if stage.running >= stage.plan.concurrency:
+        if stage.admission is not None and stage.running >= stage.plan.concurrency:
             stage.pace.saturated(now_ns)
         if stage.breaker is not None:
             stage.breaker.started()
@@ -62,11 +62,9 @@ class Runs:
         stage.events += len(events)
         stage.rows += rows
         stage.batch_rows.record(rows)
-        numbers = tuple([event.id for event in events])
-        out.append(RunBatch(batch, stage.number, numbers, pressure))
-        if stage.time_limits_ns:
-            for limit_ns in stage.time_limits_ns:
-                out.append(SetTimer(stage.number, now_ns + limit_ns, batch))
+        out.append(RunBatch(batch, stage.number, numbers_of(events), pressure))
+        for limit_ns in stage.time_limits_ns:
+            out.append(SetTimer(stage.number, now_ns + limit_ns, batch))
         return run
 
     def hedge(self, run: Run, pressure: int, now_ns: int, out: list[AnyCommand]) -> None:
@@ -82,7 +80,8 @@ class Runs:
         run = self.under_way.pop(batch)
         stage = run.stage
         service_ns = now_ns - run.started_ns
-        stage.pace.departed(now_ns, run.started_ns, run.rows, stage.plan.concurrency)
+        if stage.admission is not None:  # nobody else asks for the pace
+            stage.pace.departed(now_ns, run.started_ns, run.rows, stage.plan.concurrency)
         stage.running -= 1
         stage.running_rows -= run.rows
         stage.service_ns.record(service_ns)

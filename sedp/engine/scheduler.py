@@ -89,9 +89,11 @@ class Scheduler:
             others: events of the same kind that were let pass, and have not arrived yet.
         """
         state = self._flow.pipelines[pipeline]
-        newcomer = Arrived(-1, pipeline, state.rows_low, due_ns=due_ns, level=level)
         state.coming_rows = state.rows_low * others
-        reason = self._refusal(now_ns, newcomer, state, others)
+        reason = self._closed(now_ns, state.rows_low, state, others)
+        if reason is None and state.admission is not None:
+            newcomer = Arrived(-1, pipeline, state.rows_low, NEVER_NS, due_ns, level)
+            reason = state.admission.refusal(now_ns, newcomer, state)
         state.coming_rows = 0
         if reason is not None:
             state.outcomes[reason] += 1
@@ -109,7 +111,9 @@ class Scheduler:
         pipeline = self._flow.pipelines[arrived.pipeline]
         if arrived.rows != pipeline.rows_low:
             pipeline.note_rows(arrived.rows)
-        reason = self._refusal(now_ns, arrived, pipeline)
+        reason = self._closed(now_ns, arrived.rows, pipeline)
+        if reason is None and pipeline.admission is not None:
+            reason = pipeline.admission.refusal(now_ns, arrived, pipeline)
         if reason is None:
             self._flow.enter(Event(arrived, now_ns, len(pipeline.stages)), now_ns)
         else:
@@ -121,18 +125,17 @@ class Scheduler:
     def _gathered(self, now_ns: int, gathered: Gathered, out: Commands) -> None:
         self._flow.begin(now_ns, out)
 
-    def _refusal(
-        self, now_ns: int, arrived: Arrived, pipeline: PipelineState, others: int = 0
+    def _closed(
+        self, now_ns: int, rows: int, pipeline: PipelineState, others: int = 0
     ) -> Outcome | None:
+        """Why nobody of `rows` rows can come in, whatever admission control says."""
         if self._draining:
             return Outcome.DRAINING
-        if lacks_room(pipeline, arrived.rows + pipeline.coming_rows, others):
+        if lacks_room(pipeline, rows + pipeline.coming_rows, others):
             return Outcome.QUEUE_FULL
         if pipeline.guarded and any(stage.is_shut(now_ns) for stage in pipeline.guarded):
             return Outcome.UNAVAILABLE
-        if pipeline.admission is None:
-            return None
-        return pipeline.admission.refusal(now_ns, arrived, pipeline)
+        return None
 
     def _batch_finished(self, now_ns: int, finished: BatchFinished, out: Commands) -> None:
         self._flow.end_run(finished.batch, finished.failed, now_ns, out)

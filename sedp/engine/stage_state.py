@@ -40,6 +40,7 @@ class StageState:
         self.admission: Admission | None = None  # that of its pipeline
         self.predecessors: list[StageState] = []
         self.successors: list[StageState] = []
+        self.branches = len(node.predecessors)  # that must finish an event before it comes here
         self.running = 0
         self.running_rows = 0
         self.again: deque[Event] = deque()
@@ -56,18 +57,15 @@ class StageState:
         self.batches = self.events = self.rows = self.failures = 0
         self.fallbacks = self.skips = self.timeouts = self.hedges = 0
 
-    @property
-    def branches(self) -> int:
-        """How many stages must finish an event before this one may take it."""
-        return len(self.predecessors)
-
     def refresh_path_floor(self) -> None:
         """Recompute `path_floor_ns` here and, where that changes it, in the stages before."""
         behind_ns = 0
         for stage in self.successors:
-            behind_ns = max(behind_ns, stage.path_floor_ns)
-        if self.path_floor_ns != self.floor.ns + behind_ns:
-            self.path_floor_ns = self.floor.ns + behind_ns
+            if stage.path_floor_ns > behind_ns:
+                behind_ns = stage.path_floor_ns
+        path_ns = self.floor.ns + behind_ns
+        if path_ns != self.path_floor_ns:
+            self.path_floor_ns = path_ns
             for stage in self.predecessors:
                 stage.refresh_path_floor()
 
@@ -75,7 +73,9 @@ class StageState:
         """Rows that every queue behind can take."""
         room = NEVER_NS
         for successor in self.successors:
-            room = min(room, successor.queue.room_rows(head_rows))
+            rows = successor.queue.room_rows(head_rows)
+            if rows < room:
+                room = rows
         return room
 
     def joined(self, events: Iterable[Event]) -> list[Event]:

@@ -22,7 +22,8 @@ class Bounds:
     """Inclusive ranges of a stage's knobs.
 
     Args:
-        executors: those the tuner may choose; empty leaves the choice to the engine.
+        executors: those the tuner may choose; empty leaves runs where the config, or with `auto`
+            the engine, has them.
 
     Raises:
         ConfigError: a range whose lower end is above its upper end, or below what is possible.

@@ -24,7 +24,6 @@ from sedp.manager.observation import SECOND_NS
 
 P99_OF_EXPONENTIAL = math.log(100)
 P99_OF_NORMAL = 2.33
-HOP_NS = 100_000  # to a thread and back
 BALANCE_ROUNDS = 8  # to within a percent in the tests' pipelines
 QUEUED_SHARE = 0.85  # of a queue is full when the stage behind, at last, has room
 FEW_EVENTS = 2  # below, small events still join: a limit just short of two brings something
@@ -38,7 +37,8 @@ class StageLoad:
     Args:
         rows: of an event, on average, > 0.
         predecessors: positions among the loads; each comes before its successors.
-        inline: runs on the event loop, which all inline stages share.
+        inline: runs on the event loop, which all inline stages share, and which everybody else
+            needs at the end of a run; else the cost includes the way to a thread and back.
     """
 
     plan: StagePlan
@@ -81,36 +81,36 @@ class Forecast:
     tail_ns: float
 
 
-def forecast(
-    loads: Sequence[StageLoad], rate_s: float, cores: float, *, jams: bool = True
-) -> Forecast:
+def forecast(loads: Sequence[StageLoad], rate_s: float, cores: float) -> Forecast:
     """What becomes of `rate_s` events a second (> 0).
 
     Args:
         loads: in topological order, at least one; each with a cost > 0.
         cores: that these stages may use, > 0.
-        jams: whether too much load fills the queues; else the door is shut before they are full.
     """
-    behind = _jam(loads) if jams else ()
-    capacity, slowdown_max = _capacity(loads, cores, behind)
+    full = _full(loads)
+    capacity, slowdown_max = _capacity(loads, cores, full[1:])
     rate = min(rate_s / SECOND_NS, capacity)
     busy = _busy_cores(loads, rate, _batches(loads, rate, 1.0)) / cores
     slowdown = slowdown_max if busy >= 1 else min(slowdown_max, 1 + _queueing(busy, cores))
-    jam = behind if rate == capacity else ()
-    batches = _batches(loads, rate, slowdown, jam)
+    full = full if rate == capacity else []
+    batches = _batches(loads, rate, slowdown, full[1:])
     stage_ns, wait_ns, tails_ns = [], [], []
     runs_ns = [load.run_ns(n) * slowdown for load, n in zip(loads, batches, strict=True)]
-    for load, events, run_ns in zip(loads, batches, runs_ns, strict=True):
-        stage_ns.append(_company_ns(load, rate) + run_ns + (0 if load.inline else HOP_NS))
+    loop_busy, held_ns = _loop(loads, batches, runs_ns, rate)
+    for position, (load, events, run_ns) in enumerate(zip(loads, batches, runs_ns, strict=True)):
+        stage_ns.append(_company_ns(load, rate) + run_ns + (0 if load.inline else held_ns))
         reserved_ns = max((runs_ns[p] for p in load.predecessors), default=0.0)
         drain_ns = load.plan.queue_rows_max / (rate * load.rows) - reserved_ns
-        wait_ns.append(
-            min(max(0.0, drain_ns), _wait_ns(load, events, rate, slowdown, rate / capacity))
-        )
+        fullness = 0.0 if load.predecessors else rate / capacity
+        fullness = max(fullness, loop_busy) if load.inline else fullness
+        slot_ns = _wait_ns(load, events, rate, slowdown, fullness)
+        wait_ns.append(max(0.0, drain_ns if position in full else min(drain_ns, slot_ns)))
         tails_ns.append(P99_OF_NORMAL * load.cost.spread * run_ns)
     path_ns = longest_path(loads, list(map(sum, zip(stage_ns, wait_ns, strict=True))))
     tail_ns = math.hypot(*tails_ns)
-    return Forecast(capacity * SECOND_NS, path_ns + tail_ns, tuple(stage_ns), tail_ns)
+    p99_ns = held_ns + path_ns + tail_ns
+    return Forecast(capacity * SECOND_NS, p99_ns, tuple(stage_ns), tail_ns)
 
 
 def longest_path(loads: Sequence[StageLoad], stage_ns: Sequence[float]) -> float:
@@ -143,17 +143,28 @@ def _capacity(loads: Sequence[StageLoad], cores: float, jam: Sequence[int]) -> t
     return rate, slowdown
 
 
+def _loop(
+    loads: Sequence[StageLoad], batches: Sequence[float], runs_ns: Sequence[float], rate: float
+) -> tuple[float, float]:
+    """Share of time that inline runs hold the event loop, and for how long others find it held."""
+    inline = [
+        (run, run / n) for load, run, n in zip(loads, runs_ns, batches, strict=True) if load.inline
+    ]
+    busy = min(1.0, rate * sum(event_ns for _, event_ns in inline))
+    return busy, busy * max((run_ns for run_ns, _ in inline), default=0.0)
+
+
 def _busy_cores(loads: Sequence[StageLoad], rate: float, batches: Sequence[float]) -> float:
     return rate * sum(map(StageLoad.event_ns, loads, batches))
 
 
-def _jam(loads: Sequence[StageLoad]) -> list[int]:
-    """Who stands still when the tightest stage is full: all before it, the nearest first."""
+def _full(loads: Sequence[StageLoad]) -> list[int]:
+    """Whose queues fill: the tightest stage's, and those of all before it, the nearest first."""
     needs = [load.event_ns(load.full_events) / load.slots for load in loads]
     jam = [needs.index(max(needs))]
     for position in jam:
         jam += [p for p in loads[position].predecessors if p not in jam]
-    return jam[1:]
+    return jam
 
 
 def _batches(
@@ -212,11 +223,13 @@ def _company_ns(load: StageLoad, rate: float) -> float:
 def _wait_ns(
     load: StageLoad, events: float, rate: float, slowdown: float, fullness: float
 ) -> float:
-    """An unlucky event's wait for a slot, the queue unbounded; at the door, for all stages."""
+    """An unlucky event's wait for a slot, the queue unbounded.
+
+    Args:
+        fullness: of what it shares with other stages: at the door the pipeline, inline the loop.
+    """
     run_ns = load.run_ns(load.full_events) * slowdown
-    busy = rate * run_ns / load.full_events / load.slots
-    if not load.predecessors:
-        busy = max(busy, fullness)
+    busy = max(rate * run_ns / load.full_events / load.slots, fullness)
     if busy >= 1:
         return math.inf
     varied = (1 + load.cost.spread**2) / 2

@@ -17,7 +17,14 @@ from sedp.manager.observation import StageKey
 
 LOG_MOVES_MAX = 1024  # a move every three seconds for most of an hour; about 1 MB as JSON
 
-Knob = Literal["concurrency", "batch_rows_max", "batch_wait_ns", "queue_rows_max", "executor"]
+Knob = Literal[
+    "concurrency",
+    "batch_rows_max",
+    "batch_wait_ns",
+    "queue_rows_max",
+    "executor",
+    "in_flight_bytes_max",
+]
 PLAN_KNOBS = StagePlan.__struct_fields__
 Verdict = Literal["kept", "reverted", "unclear"]
 
@@ -52,6 +59,7 @@ class Move(msgspec.Struct, frozen=True):
     Args:
         number: counts from 1 through all moves of a tuner.
         at_ns: on the engine's clock.
+        stage: "" for a knob of the pipeline.
         saw: figures that led to it, by name with unit.
         reason: a sentence for the operator.
         came: later; `None` until then, and for moves that are not judged (bounds that follow
@@ -107,10 +115,20 @@ class MoveLog:
 def change_plans(
     plans: Mapping[StageKey, StagePlan], moves: Iterable[Move]
 ) -> dict[StageKey, StagePlan]:
-    """The new plans of the stages that the moves touch; executors are no part of a plan."""
+    """The new plans of the stages that the moves touch; other knobs are no part of a plan."""
     changed: dict[StageKey, StagePlan] = {}
     for move in moves:
         if move.knob in PLAN_KNOBS:
             plan = changed.get(move.key, plans[move.key])
             changed[move.key] = replace(plan, **{move.knob: move.after})
     return changed
+
+
+def change_executors(moves: Iterable[Move]) -> dict[StageKey, str]:
+    """Where the stages whose executor is moved run from now on."""
+    return {move.key: str(move.after) for move in moves if move.knob == "executor"}
+
+
+def change_bytes(moves: Iterable[Move]) -> dict[str, int]:
+    """Bytes in flight, at most, by pipeline whose bound is moved."""
+    return {move.pipeline: int(move.after) for move in moves if move.knob == "in_flight_bytes_max"}

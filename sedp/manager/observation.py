@@ -56,6 +56,28 @@ class StageSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class BytesSeen:
+    """What requests of one pipeline took of the door's memory in one window.
+
+    Args:
+        bytes_max: that may be in flight, in force.
+        ceiling: that the config allows.
+        requests, request_bytes: of those that ended.
+        stay_ns: of all bytes, added up.
+        largest: bytes of one request, ever.
+        refused: requests, since too many bytes were in flight.
+    """
+
+    bytes_max: int
+    ceiling: int
+    requests: int
+    request_bytes: int
+    stay_ns: int
+    largest: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineSeen:
     """One pipeline in one window.
 
@@ -67,6 +89,7 @@ class PipelineSeen:
         late: given up at their deadline.
         latency_ns: arrival to answer, answered events only.
         shed: of the refused, those that admission control kept out before queues were full.
+        held: what requests took of memory; `None` where it is not counted.
     """
 
     name: str
@@ -77,6 +100,7 @@ class PipelineSeen:
     late: int
     latency_ns: HistogramSnapshot
     shed: int = 0
+    held: BytesSeen | None = None
 
     @property
     def lost_share(self) -> float:
@@ -126,6 +150,7 @@ def observe(
     cores: float,
     executors: Sequence[str] = (),
     cpu_ns: int = 0,
+    held: Mapping[str, BytesSeen] | None = None,
 ) -> Observation:
     """What happened between two snapshots of the same scheduler.
 
@@ -133,7 +158,9 @@ def observe(
         graph: that the scheduler was made with; its stage order is everybody's.
         targets_ns: by pipeline; a pipeline without one is seen, but not to be tuned.
         executors: one a stage; empty when all are `auto`.
+        held: what requests took in the window, by pipeline, where it is counted.
     """
+    held = held or {}
     executors = executors or ["auto"] * len(graph.stages)
     in_order = zip(before.stages, after.stages, graph.stages, executors, strict=True)
     return Observation(
@@ -141,7 +168,7 @@ def observe(
         window_ns,
         cores,
         tuple(
-            _see_pipeline(old, new, targets_ns.get(new.name, 0))
+            _see_pipeline(old, new, targets_ns.get(new.name, 0), held.get(new.name))
             for old, new in zip(before.pipelines, after.pipelines, strict=True)
         ),
         tuple(
@@ -153,7 +180,7 @@ def observe(
 
 
 def merge(first: Observation, second: Observation) -> Observation:
-    """Two windows of the same plan as one; levels, plans and cores are those of the second."""
+    """Two windows of the same plan as one; levels, plans, bytes and cores are of the second."""
     return replace(
         second,
         window_ns=first.window_ns + second.window_ns,
@@ -186,7 +213,9 @@ def share_below(histogram: HistogramSnapshot, value: int) -> float:
     return below / max(1, histogram.count)
 
 
-def _see_pipeline(old: PipelineStatistics, new: PipelineStatistics, target_ns: int) -> PipelineSeen:
+def _see_pipeline(
+    old: PipelineStatistics, new: PipelineStatistics, target_ns: int, held: BytesSeen | None
+) -> PipelineSeen:
     ended = {o.name: new.outcomes[o] - old.outcomes.get(o, 0) for o in new.outcomes}
     own = sum(count for name, count in ended.items() if name not in CALLERS_DOING)
     return PipelineSeen(
@@ -198,6 +227,7 @@ def _see_pipeline(old: PipelineStatistics, new: PipelineStatistics, target_ns: i
         ended[Outcome.DEADLINE.name],
         _combine(sub, new.latency_ns, old.latency_ns),
         ended[Outcome.SHED.name],
+        held,
     )
 
 

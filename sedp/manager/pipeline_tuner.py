@@ -126,7 +126,7 @@ class PipelineTuner:
     def _aim(self, scene: Scene) -> Goal:
         """What to aim at, with what is known of the forecasts' errors."""
         seen, offered_s = scene.window.seen, scene.window.offered_s
-        outcome = forecast(scene.loads, offered_s, scene.cores, jams=scene.jams)
+        outcome = forecast(scene.loads, offered_s, scene.cores)
         late_factor = max(1.0, correction(seen.p99_ns, outcome.p99_ns))
         capacity_factor = 1.0
         if scene.window.is_losing:
@@ -138,7 +138,6 @@ class PipelineTuner:
             capacity_factor,
             late_factor,
             self._queue_share,
-            scene.jams,
         )
 
     def _decide(self, scene: Scene, goal: Goal) -> list[Move]:

@@ -27,7 +27,7 @@ def derive_queues(loads: Sequence[StageLoad], target_ns: float, cores: float) ->
     """
     open_loads = [_with_queue(load, 1 << 40) for load in loads]
     full = forecast(open_loads, 1e12, cores)
-    inner = [_inner_rows(load, loads) for load in loads]
+    inner = [_inner_rows(load, loads, cores) for load in loads]
     event_ns = SECOND_NS / full.capacity_s
     stays_ns = []
     for load, stay_ns, rows in zip(loads, full.stage_ns, inner, strict=True):
@@ -42,9 +42,14 @@ def derive_queues(loads: Sequence[StageLoad], target_ns: float, cores: float) ->
     return derived
 
 
-def _inner_rows(load: StageLoad, loads: Sequence[StageLoad]) -> float:
-    """Two batches of its own, one to take while the other comes; or one of a stage before it."""
-    return max([2 * _batch_rows(load), *(_batch_rows(loads[p]) for p in load.predecessors)])
+def _inner_rows(load: StageLoad, loads: Sequence[StageLoad], cores: float) -> float:
+    """Two batches of its own, one to take while the other comes; or all runs of a stage before it.
+
+    A run reserves its room here when it starts, so with less room some slots there were of no use.
+    """
+    before = [loads[p] for p in load.predecessors]
+    runs = [min(stage.slots, math.ceil(cores)) * _batch_rows(stage) for stage in before]
+    return max([2 * _batch_rows(load), *runs])
 
 
 def _batch_rows(load: StageLoad) -> float:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from sedp.manager.bounds import Bounds
 from sedp.manager.cost_model import Cost
+from sedp.manager.executors import runs_inline
 from sedp.manager.forecast import StageLoad
 from sedp.manager.judgement import Window, window_of
 from sedp.manager.observation import Observation, StageKey, StageSeen, interpolate
 
-SHED_SHARE = 0.1  # of the refused: what admission sheds at all, it sheds to keep the backlog short
 SLOTS_PER_RUN = 2  # that is at work: rather too many slots than too few
 
 
@@ -33,11 +33,6 @@ class Scene:
     bounds: Sequence[Bounds]
     cores: float
     stretch: float
-
-    @property
-    def jams(self) -> bool:
-        """Whether queues are full when events are lost; else admission control sheds before."""
-        return self.window.seen.shed <= SHED_SHARE * self.window.seen.refused
 
     def slots_max(self, stage: StageSeen) -> int:
         """More slots than this serve nobody: cores cannot carry them, and few are in use.
@@ -80,7 +75,7 @@ def set_scene(
             costs[stage.key],
             stage.rows / stage.events,
             tuple(positions.index(n) for n in stage.predecessors),
-            stage.executor == "inline",
+            runs_inline(stage.executor, costs[stage.key]),
         )
         for stage in stages
     ]

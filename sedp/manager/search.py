@@ -17,6 +17,7 @@ from typing import NamedTuple
 from msgspec.structs import replace as replace_fields
 
 from sedp.manager.bounds import Bounds
+from sedp.manager.executors import begins_to_hold, move_load
 from sedp.manager.forecast import Forecast, StageLoad, forecast
 from sedp.manager.judgement import fit
 from sedp.manager.neighbours import Step, steps
@@ -39,7 +40,6 @@ class Goal:
         capacity_factor, late_factor: measured capacity and latency over their forecasts, for the
             plans in force.
         queue_share: of the target, for which queues are to be bounded.
-        jams: whether queues fill, or admission control shuts the door before.
     """
 
     rate_s: float
@@ -48,7 +48,6 @@ class Goal:
     capacity_factor: float = 1.0
     late_factor: float = 1.0
     queue_share: float = 1.0
-    jams: bool = True
 
     def with_queues(self, loads: Sequence[StageLoad]) -> list[StageLoad]:
         """The loads with the queue bounds that belong to their other knobs."""
@@ -56,7 +55,7 @@ class Goal:
 
     def corrected(self, loads: Sequence[StageLoad]) -> Forecast:
         """The forecast with the queue bounds that belong to these plans."""
-        raw = forecast(self.with_queues(loads), self.rate_s, self.cores, jams=self.jams)
+        raw = forecast(self.with_queues(loads), self.rate_s, self.cores)
         return replace(
             raw,
             capacity_s=raw.capacity_s * self.capacity_factor,
@@ -119,9 +118,21 @@ def _further(
     moved = {(position, step.knob) for position, step in near.steps}
     for position, load in enumerate(near.loads):
         for step in steps(load.plan, executors[position], bounds[position]):
-            if (position, step.knob) not in moved:
-                changed = [*near.loads[:position], apply(load, step), *near.loads[position + 1 :]]
-                yield _weigh((*near.steps, (position, step)), changed, goal)
+            if (position, step.knob) in moved:
+                continue
+            taken, stepped = (*near.steps, (position, step)), apply(load, step)
+            if _place(taken, position, executors) == "inline" and begins_to_hold(load, stepped):
+                continue  # with `auto` the engine leaves the loop by itself
+            changed = [*near.loads[:position], stepped, *near.loads[position + 1 :]]
+            yield _weigh(taken, changed, goal)
+
+
+def _place(
+    taken: tuple[tuple[int, Step], ...], position: int, executors: Sequence[str]
+) -> int | str:
+    """The executor of a stage once these steps are taken."""
+    moved = [step.after for n, step in taken if n == position and step.knob == "executor"]
+    return moved[0] if moved else executors[position]
 
 
 def _weigh(taken: tuple[tuple[int, Step], ...], loads: Sequence[StageLoad], goal: Goal) -> Choice:
@@ -132,7 +143,7 @@ def _weigh(taken: tuple[tuple[int, Step], ...], loads: Sequence[StageLoad], goal
 def apply(load: StageLoad, step: Step) -> StageLoad:
     """The load with the step taken."""
     if step.knob == "executor":
-        return replace(load, inline=step.after == "inline")
+        return move_load(load, str(step.after))
     return replace(load, plan=replace_fields(load.plan, **{step.knob: step.after}))
 
 

@@ -11,10 +11,13 @@ Invariant: `runs_max × in_run` is at most the worker's cores, or one thread eac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sedp.errors import ConfigError
 
+NUMBA_VARIABLE = "NUMBA_NUM_THREADS"
+SHARED_VARIABLE = "OMP_NUM_THREADS"
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", SHARED_VARIABLE)  # as they count
 LOOP_CORES = 1  # the event loop parses and answers; with two cores or less it shares them
 
 
@@ -26,6 +29,9 @@ class ThreadPlan:
         engine: threads of the engine's own pool: one for every run that may be under way.
         numba, blas, onnx_intra_op: inside one run.
         onnx_inter_op: 1, since a graph of stages is parallel already.
+
+    Tuning may change how many runs there are, but not the threads of a runtime that is loaded: so
+    a plan is made for the most runs that tuning may come to, and holds for fewer.
     """
 
     engine: int
@@ -34,15 +40,24 @@ class ThreadPlan:
     onnx_intra_op: int
     onnx_inter_op: int = 1
 
-    def environment(self) -> Mapping[str, str]:
-        """Variables that runtimes read when they are loaded: set before the first import."""
-        blas = str(self.blas)
-        return {
-            "NUMBA_NUM_THREADS": str(self.numba),
-            "OMP_NUM_THREADS": blas,
-            "OPENBLAS_NUM_THREADS": blas,
-            "MKL_NUM_THREADS": blas,
-        }
+    def additions(self, environment: Mapping[str, str]) -> Mapping[str, str]:
+        """Variables to be set before the first import of a runtime, which reads them then.
+
+        Those that the operator has set stay; one for all kinds of BLAS is not overruled by others.
+        """
+        blas = (SHARED_VARIABLE,) if SHARED_VARIABLE in environment else BLAS_VARIABLES
+        wanted = {NUMBA_VARIABLE: self.numba, **dict.fromkeys(blas, self.blas)}
+        return {name: str(n) for name, n in wanted.items() if name not in environment}
+
+    def in_force(self, environment: Mapping[str, str]) -> ThreadPlan:
+        """What runtimes make of it under these variables."""
+        numba = _count(environment.get(NUMBA_VARIABLE)) or self.numba
+        blas = next(filter(None, (_count(environment.get(v)) for v in BLAS_VARIABLES)), self.blas)
+        return replace(self, numba=numba, blas=blas)
+
+    def counts(self, environment: Mapping[str, str]) -> Mapping[str, int]:
+        """As in force under these variables, by runtime."""
+        return asdict(self.in_force(environment))
 
 
 def plan_threads(cores: int, workers: int, concurrencies: Sequence[int]) -> ThreadPlan:
@@ -69,3 +84,9 @@ def plan_threads(cores: int, workers: int, concurrencies: Sequence[int]) -> Thre
 
 def _named(concurrencies: Sequence[int]) -> list[tuple[str, int]]:
     return [("concurrency", concurrency) for concurrency in concurrencies]
+
+
+def _count(text: str | None) -> int:
+    """As OpenMP's list of counts begins; 0 for none, and what is none is told by the runtime."""
+    first = (text or "").split(",")[0].strip()
+    return int(first) if first.isdecimal() else 0

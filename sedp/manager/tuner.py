@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from sedp.manager.bounds import Bounds, default_bounds
+from sedp.manager.byte_bounds import ByteBounds
 from sedp.manager.cost_model import Cost, CostModel, stretch
 from sedp.manager.moves import Move, MoveLog
 from sedp.manager.observation import Observation, StageKey
@@ -48,6 +49,7 @@ class ModelTuner:
         self._bounds = dict(bounds or {})
         self._models = {key: CostModel(cost) for key, cost in (costs or {}).items()}
         self._pipelines: dict[str, PipelineTuner] = {}
+        self._byte_bounds = ByteBounds()
 
     @property
     def costs(self) -> Mapping[StageKey, Cost]:
@@ -75,8 +77,11 @@ class ModelTuner:
             return moves
         for seen in observation.pipelines:
             if seen.target_ns:
-                pipeline = self._pipeline(seen.name)
-                moves += pipeline.step(observation, self.costs, self._bounds_of(observation), cores)
+                pipeline, bounds = self._pipeline(seen.name), self._bounds_of(observation)
+                moves += pipeline.step(observation, self.costs, bounds, cores)
+                moves += self._byte_bounds.step(
+                    observation, seen, self.costs, bounds, cores, self.log
+                )
         return moves
 
     def _pipeline(self, name: str) -> PipelineTuner:

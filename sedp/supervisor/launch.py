@@ -26,6 +26,7 @@ from sedp.daemon.access.shared_use import SharedUse
 from sedp.daemon.doors import Doors
 from sedp.daemon.http.acceptor import ConnectionCounts
 from sedp.errors import SedpError
+from sedp.memory_file import make_memory_file
 
 SLOTS_A_WORKER = 3  # for itself, a successor, and one that died just now
 
@@ -96,7 +97,7 @@ class Inheritance:
         """
         slots = SLOTS_A_WORKER * workers
         doors = Doors.open(settings)
-        ram = os.memfd_create("sedp-ram", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        ram = make_memory_file("sedp-ram")
         return cls(doors, ConnectionCounts.create(slots), SharedUse.create(slots), slots, ram)
 
     def launch(self, number: int, slot: int, *, is_quiet: bool = False) -> Launched:

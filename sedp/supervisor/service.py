@@ -26,10 +26,11 @@ from sedp.config.daemon_settings import DaemonSettings
 from sedp.config.decoding import decode
 from sedp.config.document import Faults, read_content, read_document
 from sedp.config.settings import FileSettings
-from sedp.cores import hand_on_sooner, usable_cores
+from sedp.cores import hand_on_sooner
 from sedp.daemon.notify import Notifier
-from sedp.errors import ConfigError, SedpError
+from sedp.errors import SedpError
 from sedp.supervisor.launch import Inheritance
+from sedp.supervisor.processes import count_workers
 
 if TYPE_CHECKING:
     from sedp.config.loading import Config
@@ -83,7 +84,7 @@ def serve(
     """
     content = read_content(path)
     settings = _read_settings(path, content)
-    count = _count_workers(workers or settings.workers, is_recorded=stimulus_log is not None)
+    count = count_workers(workers or settings.workers, is_recorded=stimulus_log is not None)
     if count > 1:
 
         async def start() -> Service:
@@ -129,14 +130,6 @@ def _read_settings(path: Path, content: bytes) -> DaemonSettings:
     faults.raise_found()
     assert settings is not None
     return settings.daemon
-
-
-def _count_workers(asked: int | str, *, is_recorded: bool) -> int:
-    if isinstance(asked, str):
-        return 1 if is_recorded else usable_cores()
-    if is_recorded and asked > 1:
-        raise ConfigError(f"--stimulus-log records one process, not {asked}; add --workers 1")
-    return asked
 
 
 class _Life:

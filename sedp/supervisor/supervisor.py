@@ -29,6 +29,7 @@ from sedp.supervisor import messages
 from sedp.supervisor.fleet import Fleet
 from sedp.supervisor.fleet_control import FleetControl
 from sedp.supervisor.launch import Inheritance, Launched
+from sedp.supervisor.processes import change_threads
 from sedp.supervisor.store_keeper import StoreKeeper
 from sedp.supervisor.wanted import Wanted
 
@@ -178,7 +179,10 @@ class Supervisor:
 
     def _adopt(self, wanted: Wanted) -> None:
         """The workers serve this from now on; so does the admin plane."""
+        before = self.config
         self._follow(wanted)
+        if wanted.config.runs != before.runs:
+            change_threads(wanted.config.runs, wanted.config.daemon.threads, wanted.workers)
         self._admin.limits = ConnectionLimits.of(wanted.config.daemon)
         self._admin.in_flight.bytes_max = wanted.config.daemon.in_flight_bytes_max
         self._admin.encrypt(wanted.security.tls)

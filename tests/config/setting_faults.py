@@ -102,6 +102,20 @@ VALUES = [
         ("is for mode fill, and mode is wait; leave it out",),
     ),
     Fault(
+        "norm of nothing",
+        change("ram: 64MiB", "mode: write\n  tables: {user: {norm_max: 0}}"),
+        "0}",
+        "store.tables.user.norm_max",
+        ("0 does not fit", "above 0"),
+    ),
+    Fault(
+        "bound of updates where there are none",
+        change("ram: 64MiB", "tables: {user: {norm_max: 8}}"),
+        "8}",
+        "store.tables.user.norm_max",
+        ("mode follow takes none; write mode: write, or leave it out",),
+    ),
+    Fault(
         "table's name",
         change("ram: 64MiB", "tables: {User: {}}"),
         "User",

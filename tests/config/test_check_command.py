@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sedp.cli.main import group
+from sedp.config import explanation
 from tests.config.good import GOOD, change
 from tests.config.load_faults import TUNED, add_to_score
 
@@ -15,9 +16,10 @@ Write = Callable[[str], Path]
 
 EXPLANATION = """\
 config.yaml is good: 1 pipeline, 2 stages
-listen  127.0.0.1:8000
-admin   127.0.0.1:8001
-store   /srv/sedp
+listen   127.0.0.1:8000
+admin    127.0.0.1:8001
+store    /srv/sedp
+threads  1 in a run; 2 workers on 2 cores
 
 rank
 ├── deadline   200ms
@@ -46,6 +48,7 @@ def check(write: Write, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
         file = write(text)
         monkeypatch.chdir(file.parent)
         monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(explanation, "usable_cores", lambda: 2)
         return CliRunner().invoke(group, ["check", file.name, *options], catch_exceptions=False)
 
     return run
@@ -87,6 +90,7 @@ def test_after_names_stages_that_give_no_column(check: Check) -> None:
 def test_json_has_the_same_facts(check: Check) -> None:
     explained = json.loads(check(GOOD, ["--json"]).stdout)
     (pipeline,) = explained["pipelines"]
+    assert (explained["workers"], explained["cores"], explained["threads"]["numba"]) == (2, 2, 1)
     assert pipeline["in_flight_bytes_max"] == 1024 * pipeline["event_bytes_max"]
     assert pipeline["event_bytes_max"] == 8 + 8 * 512 + 4 * 512 + 4 * 3
     assert [stage["name"] for stage in pipeline["stages"]] == ["score", "top"]

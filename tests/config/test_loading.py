@@ -40,14 +40,14 @@ def test_config_becomes_settings_and_compiled_pipelines(write: Write) -> None:
 
 
 def test_store_settings_say_how_tables_are_served(write: Write) -> None:
-    tables = "tables: {user: {misses: {mode: fill, above: 0.5}}, item: {}}"
+    tables = "tables: {user: {misses: {mode: fill, above: 0.5}}, item: {norm_max: 8}}"
     text = change("  ram: 64MiB", f"  mode: write\n  lmdb: 1GiB\n  access_log: true\n  {tables}")
     store = load(write(text), {}).store
     assert store is not None
     assert (store.mode, store.lmdb, store.access_log) == ("write", 1 << 30, True)
     assert store.tables == {
         "user": TableSettings(misses=MissSettings(mode="fill", above=0.5)),
-        "item": TableSettings(),
+        "item": TableSettings(norm_max=8.0),
     }
 
 

@@ -92,6 +92,14 @@ def test_bounds_that_are_set_are_compiled_and_no_others(write: Write) -> None:
     }
 
 
+def test_executors_may_be_moved_only_where_bounds_name_them(write: Write) -> None:
+    score = "        executor: thread\n        bounds: {executors: [inline, thread]}\n"
+    tuning = load(write(add_to_score(score, TUNED)), {}).management["rank"].tuning
+    assert tuning is not None
+    assert tuning.executors == {"score": ("inline", "thread")}
+    assert tuning.limits == {"score": {}, "top": {}}
+
+
 def test_plan_file_is_looked_for_beside_the_config(write: Write) -> None:
     file = write(add(f"{SLO}    tuning: {{plan: plans/rank.json}}\n"))
     tuning = load(file, {}).management["rank"].tuning

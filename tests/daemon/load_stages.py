@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from sedp.stage import Resources, Stage
 
 FLOATS = ColumnSpec("FP32", Level.ITEM)
 PATIENCE_S = 20.0  # a test that fails must not hang
+REST_S = 0.004
 
 
 class Bonus(Stage):
@@ -58,3 +60,14 @@ class Keeper(Bonus):
         assert users.dtype == np.uint64
         assert now_ns > 0
         self.heard.extend(int(user) for user in users)
+
+
+class Resting(Keeper):
+    """z = y + 1 after a while that no core is used in; notes the threads it ran in."""
+
+    ran_in: ClassVar[list[str]] = []
+
+    def process(self, batch: Batch) -> Mapping[str, Array]:
+        self.ran_in.append(threading.current_thread().name)
+        time.sleep(REST_S)
+        return super().process(batch)

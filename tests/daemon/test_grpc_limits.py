@@ -71,6 +71,22 @@ async def test_messages_of_the_limit_may_be_inside_at_once(more: int) -> None:
         await until(lambda: front.plane.in_flight.held == 0)
 
 
+async def test_bytes_of_one_pipeline_are_bounded_apart() -> None:
+    inside = request(X, "gate")
+    async with serving() as (front, channel):
+        front.plane.in_flight.divide(["gate"])
+        part = front.plane.in_flight.of("gate")
+        part.bytes_max = 2 * len(inside) - 1
+        waiting = channel.unary_unary(INFER)(inside)
+        await until(lambda: front.in_flight("gate") == 1)
+        reply = await call(channel, INFER, inside)
+        assert reply.code is StatusCode.RESOURCE_EXHAUSTED
+        assert "'gate'" in reply.text
+        assert (await call(channel, INFER, GOOD)).code is StatusCode.OK
+        waiting.cancel()
+        await until(lambda: part.held == front.plane.in_flight.held == 0)
+
+
 @pytest.mark.parametrize("key_bytes", [METADATA_BYTES_MAX // 2, 2 * METADATA_BYTES_MAX])
 async def test_metadata_is_bounded(key_bytes: int) -> None:
     async with serving() as (_, channel):

@@ -49,10 +49,10 @@ LIVE = {
     "concurrency": ("concurrency: 2", "concurrency: 3"),
     "batch": ("{rows_max: 128, wait: 0ms}", "{rows_max: 100, wait: 1ms}"),
     "queue": ("queue_rows_max: 512", "queue_rows_max: 300"),
+    "executor": ("concurrency: 2", "concurrency: 2\n        executor: inline"),
 }
 ANEW = {
     "params": ("factor: 2.0", "factor: 3.0"),
-    "executor": ("concurrency: 2", "concurrency: 2\n        executor: thread"),
     "timeout": ("concurrency: 2", "concurrency: 2\n        timeout: 1s"),
     "no controller": ("deadline: 30s", "deadline: 30s\n    admission: counters"),
     "tuning": ("deadline: 30s", "deadline: 30s\n    tuning: {every: 10m}"),

@@ -169,6 +169,9 @@ def test_what_a_worker_counted_outlives_it_and_its_levels_do_not() -> None:
     assert after.load.own[0].counts == before.load.own[0].counts
     assert after.load.own[0].levels == one.load.own[0].levels
     assert after.load.frozen == one.load.frozen
+    assert after.load.executors == one.load.executors
+    assert after.load.held["a"].held == one.load.held["a"].held
+    assert after.load.held["a"].requests == before.load.held["a"].requests
 
 
 def test_what_is_not_served_any_more_is_left_out() -> None:
@@ -176,6 +179,30 @@ def test_what_is_not_served_any_more_is_left_out() -> None:
     left = whole.engine
     assert whole.load.moves.keys() == whole.load.shed.keys() == {"b"}
     assert {move.pipeline for move in whole.load.recent} == {"b"}
+    assert whole.load.executors.keys() == whole.load.held.keys() == {"b"}
     assert {own.pipeline for own in whole.load.own} == {"b"}
     assert [pipeline.name for pipeline in left.pipelines] == ["b"]
     assert [stage.pipeline for stage in left.stages] == ["b"]
+
+
+def test_threads_are_those_of_the_worker_that_has_most() -> None:
+    one, other = worker_statistics(1), worker_statistics(2)
+    assert merge([replace(one, threads={"numba": 2}), other]).threads == {"numba": 2}
+    counted = [replace(one, threads={"numba": n, "blas": 1}) for n in (1, 3, 2)]
+    assert merge([*counted, past(counted[1])]).threads == {"numba": 3, "blas": 1}
+
+
+def test_places_of_a_stage_are_counted_and_the_largest_request_is_that_of_all() -> None:
+    one, other = worker_statistics(1), worker_statistics(2)
+
+    def at(place: str, largest: int) -> DaemonStatistics:
+        held = replace(one.load.held["a"], largest=largest, bytes_max=100)
+        load = replace(one.load, executors={"a": {"s": {place: 1}}}, held={"a": held})
+        return replace(one, load=load)
+
+    load = merge([at("thread", 5), at("inline", 9), at("thread", 7), past(other)]).load
+    assert load.executors == {"a": {"s": {"thread": 2, "inline": 1}}}
+    assert (load.held["a"].largest, load.held["a"].bytes_max) == (
+        max(9, other.load.held["a"].largest),
+        300,
+    )

@@ -273,3 +273,13 @@ def test_raw_form_is_the_only_tensor() -> None:
         reader.read(b"\0" * 23, "0")
     with pytest.raises(RequestError, match="this pipeline has 2"):
         READER.read(b"\0" * 8, "0")
+
+
+def test_a_stage_that_writes_into_its_batch_spoils_no_later_request() -> None:
+    body, json_bytes = wire.request({"x": ("FP32", np.zeros(3, np.float32))}, binary=True)
+    first = ONLY_X.read(body, json_bytes).batch
+    first.splits[:] = 7
+    first["x"][:] = 7
+    second = ONLY_X.read(body, json_bytes).batch
+    assert second.splits.tolist() == [0, 3]
+    assert second["x"].tolist() == [0, 0, 0]

@@ -46,6 +46,22 @@ def test_response_fills_in_the_rows() -> None:
     }
 
 
+def test_an_answer_without_an_id_differs_in_nothing_else() -> None:
+    """Its JSON is kept whole and not put together anew."""
+    columns = {"score": np.array([0.5, 0.25], np.float32), "top": np.array([[3, 2, 1]], np.int32)}
+    wanted = [{"name": name, "parameters": {"binary_data": True}} for name in columns]
+    whole, whole_bytes = write_response(PIPELINE, ask(outputs=wanted), columns)
+    filled, filled_bytes = write_response(PIPELINE, ask(outputs=wanted, id="r1"), columns)
+    assert whole_bytes is not None
+    assert filled_bytes is not None
+    told = json.loads(filled[:filled_bytes])
+    assert told.pop("id") == "r1"
+    assert json.loads(whole[:whole_bytes]) == told
+    assert whole[whole_bytes:] == filled[filled_bytes:]
+    degraded, degraded_bytes = write_response(PIPELINE, ask(outputs=wanted), columns, ("cut",))
+    assert json.loads(degraded[:degraded_bytes])["parameters"] == {"degraded": "cut"}
+
+
 @pytest.mark.parametrize(
     ("name", "values", "reason"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from sedp.columns import TensorSpec
 from sedp.config.management import Tuning
+from sedp.config.manager_settings import Executor
 from sedp.daemon.plan_file import (
     LearnedPlan,
     LearnedStage,
@@ -69,6 +71,33 @@ def test_plan_stays_within_the_limits_and_its_queue_holds_a_request() -> None:
     assert plan == StagePlan(4, 2048, 50, 64)
 
 
+@pytest.mark.parametrize(
+    ("kept", "allowed", "begun"),
+    [
+        ("thread", ("inline", "thread"), "thread"),
+        ("thread", ("inline", "auto"), "auto"),
+        ("thread", (), "auto"),
+        (None, ("inline", "thread"), "auto"),
+    ],
+)
+def test_executor_is_begun_with_only_where_it_may_be_moved_to(
+    kept: str | None, allowed: tuple[Executor, ...], begun: str
+) -> None:
+    learned = LearnedPlan("p", {"s": LearnedStage.of(StagePlan(9), None, kept)})
+    begins = replace(tuning(None), executors={"s": allowed} if allowed else {})
+    use = begin_with(pipeline(), begins, learned).stages[0].use
+    assert (use.executor, use.plan) == (begun, StagePlan(9))
+
+
+def test_files_of_before_executors_were_kept_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    knobs = '{"concurrency": 3, "batch_rows_max": 9, "batch_wait_ns": 0, "queue_rows_max": 99}'
+    path.write_text(f'{{"pipeline": "p", "stages": {{"s": {knobs}}}}}')
+    learned = read_learned(pipeline(), tuning(path))
+    assert learned is not None
+    assert learned.stages["s"].executor is None
+
+
 def test_without_tuning_the_config_holds(tmp_path: Path) -> None:
     learned = LearnedPlan("p", {"s": LearnedStage.of(StagePlan(9), None)})
     assert begin_with(pipeline(), None, learned).stages[0].use.plan == StagePlan()
@@ -88,6 +117,11 @@ def test_stages_that_are_not_in_the_file_keep_their_knobs() -> None:
         (b"\xff", "remove it, or mend it"),
         (b'{"pipeline": "p", "stages": {"s": {"concurrency": 0}}}', "concurrency"),
         (b'{"pipeline": "p", "stages": {}, "version": 2}', "version"),
+        (
+            b'{"pipeline": "p", "stages": {"s": {"concurrency": 1, "batch_rows_max": 1,'
+            b' "batch_wait_ns": 0, "queue_rows_max": 1, "executor": "gpu"}}}',
+            "gpu",
+        ),
         (b'{"pipeline": "q", "stages": {}}', "about pipeline 'q'"),
     ],
 )

@@ -201,3 +201,14 @@ def test_miss_rules_reach_their_table(path: Path) -> None:
         store.table("user").lookup(unknown, np.empty((1, 1), np.float32), np.empty(1, np.bool_))
         misses = store.statistics().tables[0].misses
     assert (misses.waited, misses.deferred) == (0, 1)
+
+
+def test_bounds_of_norms_reach_their_table(path: Path) -> None:
+    tables = {"user": TableSettings(norm_max=8.0)}
+    keys = np.array([77], np.uint64)
+    with open_store(StoreSettings(path=str(path), mode="write", ram=0, tables=tables)) as store:
+        store.update("user", keys, np.array([[8]], np.float32))
+        with pytest.raises(
+            StoreError, match=r"key 77 has norm 9.0, the limit is 8.0; .*the table's"
+        ):
+            store.update("user", keys, np.array([[9]], np.float32))

@@ -83,15 +83,6 @@ def test_inline_stages_share_the_loop() -> None:
     assert capacity_s(False) > 6 * capacity_s(True)
 
 
-def test_open_slots_keep_batches_small_where_the_door_is_shut_before_queues_fill() -> None:
-    def capacity_s(slots: int, jams: bool) -> float:
-        plans = loads(StagePlan(slots, 512, 0, 512), StagePlan(2, 512, 0, 1024))
-        return forecast(plans, 500, 2, jams=jams).capacity_s
-
-    assert capacity_s(8, False) < 0.9 * capacity_s(1, False)
-    assert capacity_s(8, False) < capacity_s(8, True)
-
-
 def test_limit_just_short_of_two_events_is_worth_more_than_one_of_one() -> None:
     short, longer = (StageLoad(StagePlan(1, rows), FETCH, 40.0).full_events for rows in (40, 64))
     assert short == 1

@@ -34,6 +34,7 @@ OF_PEAK = {1.4: 0.95, 2.0: 0.95, 3.0: 0.9, 5.0: 0.9}  # at 10 × the peak is bey
 RETRY = RetryHabit(pause_ns=2 * SECOND_NS, gives_up_ns=30 * SECOND_NS)
 RETRY_HIGH_S, RETRY_AFTER_S = 30.0, 10.0
 RARE_SHARE, RARE_ROWS = 0.005, 400  # four times the usual
+HUGE_ROWS = 600  # three fifths of the target, while the cores are shared
 TENANTS, NOISE = 10, 10.0
 
 pytestmark = pytest.mark.slow
@@ -126,15 +127,27 @@ def test_without_a_controller_the_same_callers_keep_the_server_down() -> None:
     assert goodput < 0.1 * SLOW.peak()
 
 
-def test_rare_large_requests_are_served_in_time_and_as_often_as_others() -> None:
-    large = replace(PLANT.kind, rows=(RARE_ROWS,))
-    run = PLANT.serve(
+def with_large(rows: int) -> SimulatedRun:
+    """A step to twice the capacity in which one request of two hundred is large."""
+    large = replace(PLANT.kind, rows=(rows,))
+    return PLANT.serve(
         controller(),
         merged(
             asked(times_ns(2.0, share=1 - RARE_SHARE), PLANT.kind),
             asked(times_ns(2.0, 8, share=RARE_SHARE), large, 9),
         ),
     )
+
+
+def test_rare_requests_that_take_most_of_the_target_themselves_are_served_too() -> None:
+    run = with_large(HUGE_ROWS)
+    rare, in_time = high(run) & (run.rows == HUGE_ROWS), PLANT.in_time(run)
+    assert in_time[rare].mean() >= 0.25 * in_time[high(run)].mean()
+    assert PLANT.goodput(run, START_NS, END_NS) >= 0.95 * PLANT.peak()
+
+
+def test_rare_large_requests_are_served_in_time_and_as_often_as_others() -> None:
+    run = with_large(RARE_ROWS)
     rare, in_time = high(run) & (run.rows == RARE_ROWS), PLANT.in_time(run)
     assert 30 < rare.sum() < 0.01 * high(run).sum()
     assert PLANT.p99(run, rare) <= 1.0

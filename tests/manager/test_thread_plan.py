@@ -36,14 +36,41 @@ def test_spare_cores_go_into_runs(
 
 
 def test_every_runtime_is_told() -> None:
-    environment = plan_threads(8, 2, (1,)).environment()
-    assert set(environment) == {
-        "NUMBA_NUM_THREADS",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
+    assert plan_threads(8, 2, (1,)).additions({}) == {
+        "NUMBA_NUM_THREADS": "3",
+        "OMP_NUM_THREADS": "3",
+        "OPENBLAS_NUM_THREADS": "3",
+        "MKL_NUM_THREADS": "3",
     }
-    assert set(environment.values()) == {"3"}
+
+
+def test_what_the_operator_has_set_stays() -> None:
+    plan = plan_threads(8, 2, (1,))
+    own = {"NUMBA_NUM_THREADS": "5", "MKL_NUM_THREADS": "4"}
+    assert plan.additions(own) == {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"}
+    assert plan.additions({"OMP_NUM_THREADS": "2"}) == {"NUMBA_NUM_THREADS": "3"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "numba", "blas"),
+    [
+        ({}, 3, 3),
+        ({"NUMBA_NUM_THREADS": "5"}, 5, 3),
+        ({"OMP_NUM_THREADS": "2"}, 3, 2),
+        ({"OMP_NUM_THREADS": "2,1"}, 3, 2),
+        ({"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "4"}, 3, 4),
+        ({"OMP_NUM_THREADS": "all", "NUMBA_NUM_THREADS": ""}, 3, 3),
+    ],
+)
+def test_variables_are_in_force(environment: dict[str, str], numba: int, blas: int) -> None:
+    counts = plan_threads(8, 2, (1,)).counts(environment)
+    assert counts == {
+        "engine": 1,
+        "numba": numba,
+        "blas": blas,
+        "onnx_intra_op": 3,
+        "onnx_inter_op": 1,
+    }
 
 
 @pytest.mark.parametrize("wrong", [(0, 1, ()), (1, 0, ()), (1, 1, (0,))])

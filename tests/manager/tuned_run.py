@@ -12,11 +12,11 @@ from sedp.engine.events import AnyStimulus, PlanChanged
 from sedp.engine.graph import Graph, StagePlan
 from sedp.engine.scheduler import Scheduler
 from sedp.manager.admission.registry import make_admission
-from sedp.manager.moves import Move, change_plans
+from sedp.manager.moves import Move, change_executors, change_plans
 from sedp.manager.observation import Observation, PipelineSeen, merge, observe, share_below
 from sedp.manager.tuner import Tuner
 from sedp.simulator.arrival import Arrival
-from sedp.simulator.loop import Simulator
+from sedp.simulator.held_loop import HeldLoop
 from sedp.simulator.service import LinearService, StageCost
 
 SECOND_NS = 1_000_000_000
@@ -24,11 +24,16 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What runs cost, and on how many cores they share."""
+    """What runs cost, and on how many cores they share.
+
+    Args:
+        hop_ns: what a run in a thread costs more than an inline one.
+    """
 
     costs: tuple[StageCost, ...]
     cores: int
     target_ns: int
+    hop_ns: int = 0
 
     def serve(
         self,
@@ -37,12 +42,14 @@ class Machine:
         tuner: Tuner | None = None,
         *,
         admission: str = "counters",
+        executors: Sequence[str] = (),
         distort: Callable[[Observation], Observation] = lambda observation: observation,
     ) -> TunedRun:
         """Serve all arrivals, with a window of a second.
 
         Args:
             admission: the controller at the door, by its name in a config.
+            executors: where stages run at first, `inline` or `thread`; empty is in threads.
             distort: what the tuner is made to believe.
         """
         admissions = [make_admission(admission, self.target_ns, 1) for _ in graph.pipelines]
@@ -52,6 +59,7 @@ class Machine:
             (graph.pipelines[node.pipeline].name, node.name): number
             for number, node in enumerate(graph.stages)
         }
+        places = list(executors)
         targets_ns = {pipeline.name: self.target_ns for pipeline in graph.pipelines}
         before = scheduler.statistics()
 
@@ -66,19 +74,23 @@ class Machine:
                 now_ns=now_ns,
                 window_ns=SECOND_NS,
                 cores=self.cores,
+                executors=tuple(places),
             )
             before = after
             run.windows.append(seen)
             moves = tuner.step(distort(seen)) if tuner else ()
             run.moves.extend(moves)
+            for key, executor in change_executors(moves).items():
+                places[numbers[key]] = executor
             changed = change_plans({stage.key: stage.plan for stage in seen.stages}, moves)
             return [PlanChanged(numbers[key], plan) for key, plan in changed.items()]
 
-        service = LinearService(self.costs)
-        Simulator(
+        HeldLoop(
             scheduler,
-            service,
+            LinearService(self.costs),
             np.random.default_rng(1),
+            is_inline=lambda stage: bool(places) and places[stage] == "inline",
+            hop_ns=self.hop_ns,
             cores=self.cores,
             ticks=(SECOND_NS, tick),
         ).run(arrivals)
@@ -108,6 +120,11 @@ class TunedRun:
     def moved_s(self) -> list[int]:
         """The seconds in which something was moved."""
         return sorted({move.at_ns // SECOND_NS for move in self.moves})
+
+    @property
+    def executors(self) -> list[str]:
+        """The last ones."""
+        return [stage.executor for stage in self.windows[-1].stages]
 
     @property
     def plans(self) -> list[StagePlan]:

@@ -29,7 +29,11 @@ WINDOW_S = 0.4 if LONG else 0.05  # from a reload on, and once more until the ne
 CALLERS = [infer_request("double", infer_body(1.0, 2.5))] * 4
 CALLERS += [infer_request("other", infer_body(3.0))] * 2
 
-PLANS = ("executor: inline", "executor: thread", "executor: inline, batch: {rows_max: 64}")
+PLANS = (  # a breaker more or less opens the stages anew; the rest of a plan does not
+    "executor: inline",
+    "executor: thread, breaker: {share: 0.9}",
+    "executor: inline, batch: {rows_max: 64}",
+)
 BROKEN = (
     {"double": "NotThere", "other": "Double"},
     {"double": "Double, concurrency: 0", "other": "Double"},

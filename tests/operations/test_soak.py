@@ -68,9 +68,9 @@ def _reload(daemon: Operated, stage: str, number: int) -> None:
 
 
 def pipelines(stage: str, number: int = -1) -> dict[str, str]:
-    executor = ("inline", "thread")[number % 2]  # another one opens the stages anew
+    plan = ("executor: inline", "executor: thread, breaker: {share: 0.9}")[number % 2]
     return {
-        "double": f"{stage}, executor: {executor}; deadline: {30 + number}s",
+        "double": f"{stage}, {plan}; deadline: {30 + number}s",  # stages are opened anew
         "census": "Census",
     }
 

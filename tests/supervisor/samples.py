@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from sedp.daemon.in_flight_bytes import BytesStatistics
 from sedp.daemon.monitoring.statistics import (
     DaemonStatistics,
     ListenerStatistics,
@@ -60,6 +61,8 @@ def worker_statistics(seed: int, pipelines: tuple[str, ...] = ("a", "b")) -> Dae
             own=tuple(
                 OwnCounts(name, "s", {"hits": count()}, {"bytes": count()}) for name in pipelines
             ),
+            executors={name: {"s": {dice.choice(("inline", "thread")): 1}} for name in pipelines},
+            held={name: BytesStatistics(*(count() for _ in range(7))) for name in pipelines},
         ),
     )
 

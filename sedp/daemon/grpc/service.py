@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from sedp.daemon.access.caller import Scope
 from sedp.daemon.grpc.messages import PACKAGE, message_class
-from sedp.daemon.grpc.request import Translator
+from sedp.daemon.grpc.request import Head, Translator
 from sedp.daemon.grpc.response import write_response
 from sedp.daemon.grpc.stream import Exchange
 from sedp.daemon.oip.metadata import pipeline_config, pipeline_metadata, server_metadata
@@ -91,14 +91,18 @@ class InferenceService:
             RequestError: it is wrong, or more than its caller may ask.
             Unanswered: refused, too late, or failed.
         """
-        self._in_flight.take(len(message))
-        try:
-            return await self._infer(call, message, time.monotonic_ns())
-        finally:
-            self._in_flight.give_back(len(message))
-
-    async def _infer(self, call: GrpcCall, message: bytes, arrived_ns: int) -> bytes:
+        arrived_ns = time.monotonic_ns()
         head, body = self._translator.read(message)
+        account = self._in_flight.of(head.model)
+        account.take(len(message))
+        try:
+            return await self._infer(call, message, head, body, arrived_ns)
+        finally:
+            account.give_back(len(message))
+
+    async def _infer(
+        self, call: GrpcCall, message: bytes, head: Head, body: bytes, arrived_ns: int
+    ) -> bytes:
         with self._guard.admit(call.caller, head.model, len(message), arrived_ns):
             served = self._repository.find(head.model, head.version)
             request, answer = await served.infer(

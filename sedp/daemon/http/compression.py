@@ -35,7 +35,9 @@ def check_encoding(header: str | None) -> str:
     Raises:
         RequestError: 415, it is none of `ENCODINGS`.
     """
-    encoding = (header or "identity").strip().lower()
+    if not header:
+        return "identity"
+    encoding = header.strip().lower()
     if encoding not in ENCODINGS:
         raise RequestError(
             f"Content-Encoding {encoding[:40]!r} is not known; send gzip, deflate or none",

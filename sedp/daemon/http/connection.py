@@ -52,7 +52,8 @@ class Connection(RequestHandler):
         self._is_at_start = True  # nothing of a request is in the parser, or in the queue
         self._chunk = b""  # what came first of the request under way; b"" if that is not known
         self._came_bytes = 0  # since then, all in all
-        self._held = 0  # bytes in flight for the request under way
+        self.account = listener.in_flight  # that bytes of the request under way are taken from
+        self._held = 0  # of them
         self._head_bytes = 0
         self._head_since = 0.0  # when the first byte of a head came that is not complete; else 0
         self._wire: asyncio.Transport | None = None  # stays when aiohttp has let go of it
@@ -115,7 +116,7 @@ class Connection(RequestHandler):
         Raises:
             RequestError: 503, there are too many already.
         """
-        self._listener.in_flight.take(count)
+        self.account.take(count)
         self._held += count
 
     def opening(self, body_bytes: int) -> bytes | None:
@@ -169,7 +170,11 @@ class Connection(RequestHandler):
         try:
             while not self._force_close and not self._close:
                 if not self._messages:
-                    await self._await_request()
+                    self._waiter = self._loop.create_future()
+                    try:
+                        await self._waiter
+                    finally:
+                        self._waiter = None
                 message, payload = self._messages.popleft()
                 self._make_room()
                 if not await self._serve(message, payload):
@@ -186,13 +191,6 @@ class Connection(RequestHandler):
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
-
-    async def _await_request(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     def _make_room(self) -> None:
         """A request was taken from the queue: the parser may go on, if it was held up."""
@@ -266,10 +264,9 @@ class Connection(RequestHandler):
         if self.transport is None or self._waiter is None:
             return False
         answer = dispatcher.early.answer(data, self._peer)
-        if answer is None:
-            return False
-        self._write(self.transport, answer)
-        return True
+        if answer is not None:
+            self._write(self.transport, answer)
+        return answer is not None
 
     def _write(self, transport: asyncio.Transport, data: bytes) -> None:
         has_read = not self._unread_since or not transport.get_write_buffer_size()
@@ -296,5 +293,5 @@ class Connection(RequestHandler):
 
     def _give_back(self) -> None:
         if self._held:
-            self._listener.in_flight.give_back(self._held)
+            self.account.give_back(self._held)
             self._held = 0

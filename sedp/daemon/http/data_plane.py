@@ -18,6 +18,7 @@ from sedp.daemon.http.body import read_body
 from sedp.daemon.http.dispatch import Alike, Call, Handler, Route, Routes, json_response
 from sedp.daemon.http.response import Response
 from sedp.daemon.http.turn_clock import TurnClock
+from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.oip.metadata import (
     DATA_EXTENSIONS,
@@ -46,6 +47,7 @@ class DataPlane:
     Args:
         gather: statistics of all workers.
         turns: on while a pipeline has a target.
+        in_flight: account of bytes of the process.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class DataPlane:
         settings: DaemonSettings,
         gather: Gather,
         turns: TurnClock,
+        in_flight: InFlightBytes,
     ) -> None:
         self.ready = False
         self.settings = settings  # replaced when they are reloaded
@@ -62,6 +65,7 @@ class DataPlane:
         self._guard = guard
         self._gather = gather
         self._turns = turns
+        self._in_flight = in_flight
 
     def routes(self) -> Routes:
         """Every path there is now, with its methods."""
@@ -154,6 +158,7 @@ class DataPlane:
         declared = request.content_length
         with self._guard.admit(call.caller, name, declared or 0, call.arrived_ns) as lease:
             settings = self.settings
+            request.connection.account = self._in_flight.of(name)
             body = await read_body(request, settings.body_bytes_max, settings.body_timeout_ns / 1e9)
             if declared is None:
                 lease.charge(len(body), time.monotonic_ns())

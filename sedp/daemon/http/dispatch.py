@@ -132,10 +132,12 @@ class Dispatcher:
         call = Call(request, id_, self._now_ns())
         self._active += 1
         try:
-            response = await self._answer(call, peer)
+            response = await self._route(call, peer).handler(call)
         except asyncio.CancelledError:
             self.responses[CALLER_GONE] += 1
             raise
+        except Exception as err:
+            response = self._excuse(call, peer, err)
         finally:
             self._active -= 1
             if not self._active:
@@ -154,20 +156,18 @@ class Dispatcher:
             self._idle.clear()
             await self._idle.wait()
 
-    async def _answer(self, call: Call, peer: Peer) -> Response:
-        try:
-            return await self._route(call, peer).handler(call)
-        except RequestError as err:
+    def _excuse(self, call: Call, peer: Peer, err: Exception) -> Response:
+        """What is told instead of an answer."""
+        if isinstance(err, RequestError):
             return json_response(err.status, {"error": str(err)}, err.headers)
-        except Unanswered as err:
+        if isinstance(err, Unanswered):
             if call.alike is not None:
                 self._learn(call.request, peer, *call.alike)
             return self._refuse(refuse(err), err, call)
-        except Exception as err:
-            request = call.request
-            self._note(call, f"{request.method} {request.path[:200]!r}", err)
-            text = "the server failed on this request; its log has the reason under request id"
-            return json_response(500, {"error": f"{text} {call.id}"})
+        request = call.request
+        self._note(call, f"{request.method} {request.path[:200]!r}", err)
+        text = "the server failed on this request; its log has the reason under request id"
+        return json_response(500, {"error": f"{text} {call.id}"})
 
     def _route(self, call: Call, peer: Peer) -> Route:
         """What is to answer, once it is clear that the caller may ask."""

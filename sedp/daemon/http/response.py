@@ -16,15 +16,15 @@ import orjson
 
 SERVER = "sedp"  # aiohttp would name itself, Python, and their versions
 JSON = {"Content-Type": "application/json"}
-_STARTS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_STARTS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
 
 
 class Response:
     """What a handler answers.
 
     Args:
-        headers: names and values without line breaks; Content-Length, Date, Server and
-            Connection are added.
+        headers: names and values without line breaks, its own from now on; Content-Length,
+            Date, Server and Connection are added.
     """
 
     __slots__ = ("body", "headers", "status")
@@ -34,11 +34,11 @@ class Response:
         body: bytes = b"",
         *,
         status: int = 200,
-        headers: Mapping[str, str] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         self.body = body
         self.status = status
-        self.headers = {**headers} if headers else {}
+        self.headers = {} if headers is None else headers
 
     def head(self, connection: str = "") -> bytes:
         """The head as it is sent.
@@ -46,19 +46,19 @@ class Response:
         Args:
             connection: value of that header, "" to leave it out.
         """
-        lines = _STARTS.get(self.status) or f"HTTP/1.1 {self.status} \r\n"
-        for name, value in self.headers.items():
-            lines += f"{name}: {value}\r\n"
-        assert lines.count("\n") == len(self.headers) + 1, "a header has a line break"
+        start = _STARTS.get(self.status) or f"HTTP/1.1 {self.status} "
+        lines = "\r\n".join((start, *map(": ".join, self.headers.items())))
+        assert lines.count("\n") == len(self.headers), "a header has a line break"
         if connection:
-            lines += f"Connection: {connection}\r\n"
-        return f"{lines}Content-Length: {len(self.body)}\r\n{_CLOCK.end()}".encode("latin-1")
+            lines += f"\r\nConnection: {connection}"
+        end = f"\r\nContent-Length: {len(self.body)}\r\n{_CLOCK.end()}"
+        return (lines + end).encode("latin-1")
 
 
 def json_response(status: int, body: object, headers: Mapping[str, str] | None = None) -> Response:
     """A response with a JSON body."""
     return Response(
-        orjson.dumps(body), status=status, headers={**JSON, **headers} if headers else JSON
+        orjson.dumps(body), status=status, headers={**JSON, **headers} if headers else {**JSON}
     )
 
 

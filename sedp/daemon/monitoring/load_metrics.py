@@ -22,6 +22,7 @@ def load_metrics(daemon: DaemonStatistics, pipelines: Mapping[str, Pipeline]) ->
     yield from _pressure_metrics(daemon.engine, pipelines)
     yield from _care_metrics(stages)
     yield from _knob_metrics(stages)
+    yield from _place_metrics(daemon.load)
     yield from _moves_metrics(daemon.load)
     yield from _own_metrics(daemon.load.own)
 
@@ -86,6 +87,39 @@ def _knob_metrics(stages: Sequence[tuple[Values, StageStatistics]]) -> Iterator[
         ("queue_rows_max", "Rows that may wait.", [(v, k.queue_rows_max) for v, k in knobs]),
     ):
         yield gauge(f"stage_{name}", text, STAGE, levels)
+
+
+def _place_metrics(load: LoadStatistics) -> Iterator[Metric]:
+    yield gauge(
+        "stage_executors",
+        "Processes by where they run the stage.",
+        (*STAGE, "executor"),
+        [
+            ((pipeline, stage, executor), count)
+            for pipeline, stages in load.executors.items()
+            for stage, by in stages.items()
+            for executor, count in by.items()
+        ],
+    )
+    held = load.held.items()
+    yield gauge(
+        "pipeline_in_flight_bytes",
+        "Bytes of requests to a pipeline that is tuned.",
+        PIPELINE,
+        [((name,), counts.held) for name, counts in held],
+    )
+    yield gauge(
+        "pipeline_in_flight_bytes_max",
+        "Above them its requests are refused unread.",
+        PIPELINE,
+        [((name,), counts.bytes_max) for name, counts in held],
+    )
+    yield counter(
+        "requests_refused_for_bytes",
+        "Requests refused unread, since too many bytes of their pipeline were in flight.",
+        PIPELINE,
+        [((name,), counts.refused) for name, counts in held],
+    )
 
 
 def _moves_metrics(load: LoadStatistics) -> Iterator[Metric]:

@@ -28,7 +28,8 @@ BREAKER_STATES = ("", "closed", "probing", "open")  # from good to bad
 LEVELS = {
     "in_flight",
     "in_flight_max",
-    "in_flight_bytes",
+    "held",
+    "bytes_max",
     "queue_rows",
     "queue_events",
     "running",
@@ -60,6 +61,7 @@ def merge(parts: Sequence[DaemonStatistics]) -> DaemonStatistics:
         workers=tuple(itertools.chain.from_iterable(part.workers for part in parts)),
         load=functools.reduce(_add_loads, [part.load for part in parts]),
         loop=functools.reduce(_add, [part.loop for part in parts]),
+        threads=_most_threads([part.threads for part in parts]),
     )
 
 
@@ -79,6 +81,7 @@ def past(statistics: DaemonStatistics) -> DaemonStatistics:
         guard=_past_guard(statistics.guard),
         workers=(),
         load=_past_load(statistics.load),
+        threads={},
     )
 
 
@@ -140,6 +143,11 @@ def _add_plans(one: StagePlan, other: StagePlan) -> StagePlan:
     )
 
 
+def _most_threads(parts: Sequence[Mapping[str, int]]) -> Mapping[str, int]:
+    names = itertools.chain.from_iterable(parts)
+    return {name: max(part.get(name, 0) for part in parts) for name in names}
+
+
 def _worse_breaker(one: str, other: str) -> str:
     return max(one, other, key=BREAKER_STATES.index)
 
@@ -152,6 +160,8 @@ def _add_loads(one: LoadStatistics, other: LoadStatistics) -> LoadStatistics:
         tuple(recent[-RECENT_MOVES_MAX:]),
         _add(one.shed, other.shed),
         _join((one.own, other.own), lambda own: (own.pipeline, own.name), _add),
+        _add(one.executors, other.executors),
+        _add(one.held, other.held),
     )
 
 
@@ -162,12 +172,15 @@ def _known_load(load: LoadStatistics, names: Set[str]) -> LoadStatistics:
         recent=tuple(move for move in load.recent if move.pipeline in names),
         shed={name: counts for name, counts in load.shed.items() if name in names},
         own=tuple(own for own in load.own if own.pipeline in names),
+        executors={name: by for name, by in load.executors.items() if name in names},
+        held={name: counts for name, counts in load.held.items() if name in names},
     )
 
 
 def _past_load(load: LoadStatistics) -> LoadStatistics:
     own = tuple(replace(one, levels=dict.fromkeys(one.levels, 0)) for one in load.own)
-    return replace(load, frozen=0, own=own)
+    held = {name: _without_levels(counts) for name, counts in load.held.items()}
+    return replace(load, frozen=0, own=own, executors={}, held=held)
 
 
 def _add_histograms(one: HistogramSnapshot, other: HistogramSnapshot) -> HistogramSnapshot:
@@ -252,6 +265,7 @@ def _without_levels(part: Any) -> Any:
 
 SPECIAL: Mapping[str, Callable[[Any, Any], Any]] = {
     "breaker": _worse_breaker,
+    "largest": max,
     "longest_ns": max,
     "plan": _add_plans,
     "pressure": max,

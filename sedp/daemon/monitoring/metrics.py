@@ -95,6 +95,12 @@ def _daemon_metrics(daemon: DaemonStatistics) -> Iterator[Metric]:
         (),
         [((), daemon.loop.longest_ns / NS)],
     )
+    yield gauge(
+        "threads",
+        "Threads of a serving process: the engine's own, at most, and of each runtime in a run.",
+        ("runtime",),
+        [((runtime,), count) for runtime, count in daemon.threads.items()],
+    )
     yield from _listener_metrics(daemon)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sedp.daemon.access.guard import GuardStatistics
+from sedp.daemon.in_flight_bytes import BytesStatistics
 from sedp.daemon.loop_watch import LoopStatistics
 from sedp.engine.statistics import EngineStatistics
 from sedp.manager.moves import Move
@@ -78,6 +79,8 @@ class LoadStatistics:
         recent: the last moves, oldest first.
         shed: events since the start, by pipeline and level; only of those that were read.
         own: of the stages that tell something.
+        executors: processes by pipeline, stage and where they run it.
+        held: bytes of requests, by pipeline; of those that are tuned.
     """
 
     frozen: int = 0
@@ -85,6 +88,8 @@ class LoadStatistics:
     recent: tuple[Move, ...] = ()
     shed: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     own: tuple[OwnCounts, ...] = ()
+    executors: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    held: Mapping[str, BytesStatistics] = field(default_factory=dict)
 
 
 UNLOADED = LoadStatistics()
@@ -102,6 +107,7 @@ class DaemonStatistics:
         workers: the processes that serve, by number; none when the daemon serves by itself.
         load: what is done under it.
         loop: how well it turned.
+        threads: by runtime; of a worker.
     """
 
     ready: bool
@@ -114,3 +120,4 @@ class DaemonStatistics:
     workers: tuple[WorkerState, ...] = ()
     load: LoadStatistics = UNLOADED
     loop: LoopStatistics = field(default_factory=LoopStatistics)
+    threads: Mapping[str, int] = field(default_factory=dict)

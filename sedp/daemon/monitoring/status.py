@@ -58,10 +58,11 @@ class StatusWriter:
             },
             "workers": [_worker(worker) for worker in statistics.workers],
             "pipelines": [
-                self._pipeline(p, old_pipelines.get(p.name)) for p in statistics.engine.pipelines
+                self._pipeline(p, old_pipelines.get(p.name), statistics.load)
+                for p in statistics.engine.pipelines
             ],
             "stages": [
-                self._stage(stage, old_stages.get((stage.pipeline, stage.name)))
+                self._stage(stage, old_stages.get((stage.pipeline, stage.name)), statistics.load)
                 for stage in statistics.engine.stages
             ],
             "tuning": _tuning(statistics.load),
@@ -78,12 +79,16 @@ class StatusWriter:
             snapshots.append((now_ns, engine))
         return snapshots[0][1] if snapshots[0][0] <= start_ns else None
 
-    def _pipeline(self, now: PipelineStatistics, old: PipelineStatistics | None) -> dict[str, Any]:
-        pipeline = self.pipelines[now.name]
+    def _pipeline(
+        self, now: PipelineStatistics, old: PipelineStatistics | None, load: LoadStatistics
+    ) -> dict[str, Any]:
+        pipeline, held = self.pipelines[now.name], load.held.get(now.name)
         return {
             "name": now.name,
             "in_flight": now.in_flight,
             "in_flight_max": now.in_flight_max or pipeline.in_flight_max,
+            "in_flight_bytes": held and held.held,
+            "in_flight_bytes_max": held and held.bytes_max,
             "deadline_seconds": pipeline.deadline_ns / 1e9,
             "target_seconds": pipeline.target_ns / 1e9 if pipeline.target_ns else None,
             "pressure": now.pressure / 1000,
@@ -92,7 +97,9 @@ class StatusWriter:
             "latency_seconds": _quantiles(now.latency_ns, old.latency_ns if old else NOTHING, 1e-9),
         }
 
-    def _stage(self, now: StageStatistics, old: StageStatistics | None) -> dict[str, Any]:
+    def _stage(
+        self, now: StageStatistics, old: StageStatistics | None, load: LoadStatistics
+    ) -> dict[str, Any]:
         plan = now.plan
         return {
             "pipeline": now.pipeline,
@@ -102,6 +109,7 @@ class StatusWriter:
             "queue_events": now.queue_events,
             "running": now.running,
             "concurrency": plan.concurrency,
+            "executors": dict(load.executors.get(now.pipeline, {}).get(now.name, {})),
             "batch_rows_max": plan.batch_rows_max,
             "batch_wait_max_seconds": plan.batch_wait_ns / 1e9,
             "batches": now.batches,

@@ -102,7 +102,9 @@ function pipelineCard(pipeline, status) {
     spark(past),
     make('div', 'facts', fact('p50', seconds(latency.p50)),
       fact('p99', make('span', late, seconds(latency.p99))),
-      fact('in flight', count(pipeline.in_flight) + ' / ' + count(pipeline.in_flight_max))),
+      fact('in flight', count(pipeline.in_flight) + ' / ' + count(pipeline.in_flight_max)),
+      ...(pipeline.in_flight_bytes_max === null ? [] : [fact('bytes',
+        bytes(pipeline.in_flight_bytes) + ' / ' + bytes(pipeline.in_flight_bytes_max))])),
     fill(pipeline.in_flight / pipeline.in_flight_max), outcomes);
 }
 function total(counts) {
@@ -126,12 +128,13 @@ function targetTable(pipelines) {
 }
 function knobValue(knob, value) {
   return knob === 'batch_wait_ns' ? seconds(value / 1e9)
+    : knob === 'in_flight_bytes_max' ? bytes(value)
     : typeof value === 'number' ? count(value) : value;
 }
 function moveTable(tuning) {
   const card = table(['when', 'stage', 'knob', 'from', 'to', 'why', 'expected', 'came'],
     tuning.recent.map(m => [age(Math.max(0, Date.now() / 1000 - m.at)),
-      make('span', '', make('span', 'soft', m.pipeline + ' / '), m.stage),
+      make('span', '', make('span', 'soft', m.pipeline + (m.stage && ' / ')), m.stage),
       m.knob.replace(/_(max|ns)/g, '').replaceAll('_', ' '), knobValue(m.knob, m.before),
       knobValue(m.knob, m.after), make('span', 'why', m.reason),
       m.expected ? '×' + m.expected.gain.toFixed(2) : '–',
@@ -153,14 +156,15 @@ function table(heads, rows) {
 }
 function stageTable(stages) {
   return table(
-    ['stage', 'queue', 'rows waiting', 'running', 'wait p50', 'p99', 'service p50', 'p99',
-      'rows a batch', 'batches', 'failed', 'stood in'],
+    ['stage', 'queue', 'rows waiting', 'running', 'executor', 'wait p50', 'p99', 'service p50',
+      'p99', 'rows a batch', 'batches', 'failed', 'stood in'],
     stages.map(s => [
       make('span', '', make('span', 'soft', s.pipeline + ' / '), s.name,
         make('span', 'bad', s.breaker && s.breaker !== 'closed' ? ' left alone' : '')),
       fill(s.queue_rows / s.queue_rows_max),
       count(s.queue_rows) + ' / ' + count(s.queue_rows_max),
       count(s.running) + ' / ' + count(s.concurrency),
+      Object.keys(s.executors).join(', ') || '–',
       seconds(s.wait_seconds.p50), seconds(s.wait_seconds.p99),
       seconds(s.service_seconds.p50), seconds(s.service_seconds.p99),
       s.batch_rows.p50 === undefined ? '–' : count(s.batch_rows.p50),

@@ -8,12 +8,14 @@ ones. Sizes are Python ints and are compared with limits and byte counts before 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from sedp.columns import ANY, DTYPES, Level, TensorSpec
+from sedp.daemon.oip.outputs import WantedOutput, WantedOutputs
 from sedp.daemon.oip.shapes import WireShape, show
 from sedp.daemon.oip.tensors import JSON_KINDS
 from sedp.daemon.oip.wire import (
@@ -54,35 +56,13 @@ class PlacedInput(msgspec.Struct, frozen=True):
     size: int | None
 
 
-class WantedOutput(msgspec.Struct, frozen=True):
-    """An output the caller asks for, and in which form."""
-
-    name: str
-    tensor: TensorSpec
-    binary: bool
-
-
-class WantedOutputs(tuple[WantedOutput, ...]):
-    """What one request asks for; requests that ask for the same often share it.
-
-    Args:
-        frames: the answer's JSON around the values, by number of candidates; the writer's.
-    """
-
-    frames: dict[int, tuple[bytes, ...]]
-
-    def __new__(cls, outputs: Iterable[WantedOutput]) -> Self:
-        made = super().__new__(cls, outputs)
-        made.frames = {}
-        return made
-
-
 class Layout(msgspec.Struct, frozen=True):
     """A request without its values.
 
     Args:
         id: the caller's, to be sent back; `None` when not given.
         rows: candidates; 1 when no input is at item level.
+        splits: int64[2], of a batch of this request alone.
         timeout_ns: from the request's arrival; `None` when not given.
         priority: 1 is the highest, 0 the default.
     """
@@ -90,6 +70,7 @@ class Layout(msgspec.Struct, frozen=True):
     id: str | None
     inputs: tuple[PlacedInput, ...]
     rows: int
+    splits: NDArray[np.int64]
     outputs: WantedOutputs
     timeout_ns: int | None
     priority: int
@@ -161,6 +142,7 @@ class LayoutReader:
             body.id,
             tuple(inputs.values()),
             rows,
+            np.array((0, rows), np.int64),
             self._wanted(body.outputs, parameters.binary_data_output),
             _timeout_ns(parameters),
             _priority(parameters),

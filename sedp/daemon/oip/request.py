@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 
 import msgspec
-import numpy as np
 
 from sedp.columns import Array, Batch
-from sedp.daemon.oip.layout import Layout, LayoutReader, WantedOutputs
+from sedp.daemon.oip.layout import Layout, LayoutReader
+from sedp.daemon.oip.outputs import WantedOutputs
 from sedp.daemon.oip.tensors import read_binary, read_json
 from sedp.daemon.oip.wire import LENGTH_HEADER
 from sedp.errors import RequestError
@@ -68,9 +68,9 @@ class RequestReader:
             start = _json_end(json_bytes, len(body))
             layout = self._binary_layout(body, start)
         columns = _columns(layout, body, start)
-        splits = np.array((0, layout.rows), np.int64)
+        batch = Batch(columns, layout.splits.copy())  # layouts are kept, and stages are strangers
         return InferenceRequest(
-            layout.id, Batch(columns, splits), layout.outputs, layout.timeout_ns, layout.priority
+            layout.id, batch, layout.outputs, layout.timeout_ns, layout.priority
         )
 
     def _binary_layout(self, body: bytes, start: int) -> Layout:
@@ -96,6 +96,7 @@ def _json_end(header: str, body_bytes: int) -> int:
     digits = header.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
         raise RequestError(f"{LENGTH_HEADER}: {header[:40]!r} is not a number of bytes")
-    if int(digits) > body_bytes:
+    end = int(digits)
+    if end > body_bytes:
         raise RequestError(f"{LENGTH_HEADER}: {digits} is more than the body's {body_bytes} bytes")
-    return int(digits)
+    return end

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from sedp.columns import ANY, DTYPES, Array
-from sedp.daemon.oip.layout import WantedOutput, WantedOutputs
+from sedp.daemon.oip.outputs import Frame, WantedOutput, WantedOutputs
 from sedp.daemon.oip.request import InferenceRequest
 from sedp.daemon.oip.tensors import write_binary, write_json
 from sedp.pipeline import Pipeline
@@ -44,14 +44,27 @@ def write_response(
     """
     outputs, rows = request.outputs, request.batch.row_count
     frame = outputs.frames.get(rows) or _keep_frame(pipeline, outputs, rows)
-    text = [frame[0]]
+    if frame.whole and request.id is None and not degraded:
+        tails = [write_binary(w.tensor.column.datatype, columns[w.name]) for w in outputs]
+        return b"".join((frame.whole, *tails)), len(frame.whole)
+    return _fill(frame, request, columns, degraded)
+
+
+def _fill(
+    frame: Frame,
+    request: InferenceRequest,
+    columns: Mapping[str, Array],
+    degraded: Sequence[str],
+) -> tuple[bytes, int | None]:
+    """Write what is asked for into a frame."""
+    text = [frame.opening]
     if request.id is not None:
         text += (b'"id":', orjson.dumps(request.id), b",")
     if degraded:
         text += (b'"parameters":', orjson.dumps({DEGRADED: ",".join(degraded)}), b",")
     text.append(b'"outputs":[')
     tails: list[bytes] = []
-    for wanted, opening in zip(outputs, frame[1:], strict=True):
+    for wanted, opening in zip(request.outputs, frame.outputs, strict=True):
         column = columns[wanted.name]
         text.append(opening)
         if not wanted.binary:
@@ -66,10 +79,13 @@ def write_response(
     return (b"".join((head, *tails)), len(head)) if tails else (head, None)
 
 
-def _keep_frame(pipeline: Pipeline, outputs: WantedOutputs, rows: int) -> tuple[bytes, ...]:
-    """The JSON before the outputs, and that of each output up to its values."""
-    opening = orjson.dumps({"model_name": pipeline.name, "model_version": pipeline.version})
-    frame = (opening[:-1] + b",", *(_frame(wanted, rows) for wanted in outputs))
+def _keep_frame(pipeline: Pipeline, outputs: WantedOutputs, rows: int) -> Frame:
+    told = orjson.dumps({"model_name": pipeline.name, "model_version": pipeline.version})
+    opening, parts = told[:-1] + b",", tuple(_frame(wanted, rows) for wanted in outputs)
+    whole = b""
+    if all(w.binary and w.tensor.column.datatype != "BYTES" for w in outputs):
+        whole = b'%b"outputs":[%b]}' % (opening, b"".join(parts)[: -len(b",")])
+    frame = Frame(opening, parts, whole)
     if len(outputs.frames) >= FRAMES_MAX:
         outputs.frames.clear()
     outputs.frames[rows] = frame

@@ -26,7 +26,7 @@ import numpy as np
 from sedp.columns import DTYPES, Array
 from sedp.daemon.oip.json_numbers import read_floats, read_integers
 from sedp.errors import RequestError
-from sedp.storage.kernel import kernel
+from sedp.kernel import kernel
 
 assert sys.byteorder == "little", "the wire is little-endian and arrays are sent as they lie"
 
@@ -61,8 +61,8 @@ def read_json(
     array = _read_numbers(datatype, shape, count, raw) if kind in (int, float) else None
     if array is None:
         array = _read_values(name, datatype, kind, shape, count, bytes(raw))
-    if kind is float:
-        _check_finite(name, array)
+    if kind is float and not _FINITE_CHECKS[datatype](array):
+        raise _not_finite(name, array)
     return array
 
 
@@ -112,9 +112,11 @@ def read_binary(name: str, datatype: str, count: int, body: bytes, start: int, s
             f"bytes, but {size} were sent"
         )
     array = np.frombuffer(bytearray(body[start : start + size]), dtype)
-    if dtype.kind == "f":
-        _check_finite(name, array)
-    elif dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
+    check = _FINITE_CHECKS.get(datatype)
+    if check is not None:
+        if not check(array):
+            raise _not_finite(name, array)
+    elif datatype == "BOOL" and array.view(np.uint8).max(initial=0) > 1:
         raise RequestError(f"tensor {name!r}: BOOL elements must be bytes 0 or 1")
     return array
 
@@ -131,7 +133,8 @@ def write_json(name: str, datatype: str, array: Array) -> Array | list[str]:
         except UnicodeDecodeError as err:
             raise _unwritable(name, "is not UTF-8 text") from err
     flat = np.ascontiguousarray(array).reshape(-1)
-    if flat.dtype.kind == "f" and not _are_finite(flat):
+    check = _FINITE_CHECKS.get(datatype)
+    if check is not None and not check(flat if flat.flags.aligned else flat.copy()):
         raise _unwritable(name, "holds NaN or infinity")
     return flat
 
@@ -210,19 +213,16 @@ def _read_byte_strings(name: str, count: int, raw: bytes) -> Array:
     return array
 
 
-def _check_finite(name: str, array: Array) -> None:
-    if not _are_finite(array):
-        place = np.flatnonzero(~np.isfinite(array))[0]
-        raise RequestError(
-            f"tensor {name!r}: element {place} is NaN or infinite (or too large for its "
-            "datatype); send finite numbers"
-        )
+def _not_finite(name: str, array: Array) -> RequestError:
+    place = np.flatnonzero(~np.isfinite(array))[0]
+    return RequestError(
+        f"tensor {name!r}: element {place} is NaN or infinite (or too large for its "
+        "datatype); send finite numbers"
+    )
 
 
 def _are_finite(values: Array) -> bool:
-    """Of flat floats; by compiled code where there is some, as numpy's takes several calls."""
-    check = _FINITE_CHECKS.get(values.dtype) if values.flags.aligned else None
-    return check(values) if check is not None else bool(np.isfinite(values).all())
+    return bool(np.isfinite(values).all())
 
 
 def _check_each(values: Array) -> bool:
@@ -232,9 +232,11 @@ def _check_each(values: Array) -> bool:
     return finite
 
 
-_FINITE_CHECKS: dict[np.dtype[Any], Callable[[Array], bool]] = {
-    DTYPES["FP32"]: kernel("boolean(Array(float32, 1, 'C', readonly=True))")(_check_each),
-    DTYPES["FP64"]: kernel("boolean(Array(float64, 1, 'C', readonly=True))")(_check_each),
+# Of flat, aligned arrays; by compiled code where it can be, as numpy takes several calls.
+_FINITE_CHECKS: dict[str, Callable[[Array], bool]] = {
+    "FP16": _are_finite,
+    "FP32": kernel("boolean(Array(float32, 1, 'C', readonly=True))")(_check_each),
+    "FP64": kernel("boolean(Array(float64, 1, 'C', readonly=True))")(_check_each),
 }
 
 

@@ -4,8 +4,8 @@ A newcomer is refused when its forecast wait, corrected by what came of earlier 
 its share of the time left after the path's own service. So the backlog is never longer than can be
 worked off in time, from the first event of an overload on: nothing has to be found by trial.
 
-The share orders newcomers: the whole for the first level, down to a half for the last user of the
-last level (see `ranks`). Load then settles at the rank that just fits, and those above it see no
+The share orders newcomers: the whole for the first level, less and less for the ranks behind it
+(see `ranks`). Load then settles at the rank that just fits, and those above it see no
 refusal. A greedy tenant has less, whatever its rank (see `tenants`). Size orders nobody: all are
 taken for as large as large ones are, or small ones would fill the place that a large one needs.
 
@@ -20,7 +20,7 @@ from sedp.engine.stage_state import PipelineState
 from sedp.manager.admission.correction import Correction
 from sedp.manager.admission.demand import Demand
 from sedp.manager.admission.forecast import Forecast
-from sedp.manager.admission.ranks import USERS, rank_shares
+from sedp.manager.admission.ranks import RankShares
 from sedp.manager.admission.tenants import SHARE_MIN, TenantShares
 
 BUDGET_MIN = 0.125  # of the time left, where the path alone takes nearly all of it, or more
@@ -37,8 +37,7 @@ class PredictedWait:
 
     def __init__(self, target_ns: int, levels: int) -> None:
         self._target_ns = target_ns
-        self._shares = rank_shares(levels)
-        self._last_share = self._shares[(levels - 1) * USERS]
+        self._shares = RankShares(levels)
         self._forecast = Forecast()
         self._is_stale = True
         self._correction = Correction(target_ns)
@@ -55,7 +54,7 @@ class PredictedWait:
         is_real = newcomer.event >= 0  # else the question is whether anybody could pass
         if is_real:
             self._large_rows = max(rows, self._large_rows * LARGE_FADE)
-            self._demand.observe(now_ns, rows * forecast.row_ns)
+            self._note_demand(now_ns, newcomer)
         left_ns = min(newcomer.due_ns - now_ns, self._target_ns)
         if left_ns <= 0:
             return Outcome.SHED
@@ -63,7 +62,7 @@ class PredictedWait:
         if (
             pipeline.in_flight or pipeline.coming_rows
         ):  # who is alone need not wait, and its end tells us something
-            if need > self._shares[(newcomer.level - 1) * USERS + newcomer.user]:
+            if need > self._share(newcomer):
                 return Outcome.SHED
             if is_real and need > SHARE_MIN and self._tenants.count > 1:
                 overloaded = self._demand.load > OVERLOAD
@@ -85,10 +84,10 @@ class PredictedWait:
     def ended(self, now_ns: int, event: Event, outcome: Outcome) -> None:
         self._is_stale = True
         told_ns = self._inside.pop(event.id, 0.0)
-        if told_ns and outcome in TOLD:
-            used = (now_ns - event.arrived_ns) / told_ns
-            missed = outcome is not Outcome.ANSWERED
-            used = max(used, MISSED_USED) if missed else used
+        if outcome in TOLD:
+            used = (now_ns - event.arrived_ns) / told_ns if told_ns else 0.0
+            if told_ns and outcome is not Outcome.ANSWERED:
+                used = max(used, MISSED_USED)
             self._correction.observe(event.arrived_ns, now_ns, used)
 
     def pressure(self, now_ns: int, pipeline: PipelineState) -> int:
@@ -97,7 +96,20 @@ class PredictedWait:
             return 0
         self._forecast.update(pipeline)
         self._is_stale = False
-        return int(1000 * self._need(1, self._target_ns) / self._last_share)
+        last_share = self._shares.share(self._shares.levels, 0)
+        return int(1000 * self._need(1, self._target_ns) / last_share)
+
+    def _note_demand(self, now_ns: int, newcomer: Arrived) -> None:
+        demand, work_ns = self._demand, newcomer.rows * self._forecast.row_ns
+        if demand.observe(now_ns, work_ns, is_first=newcomer.level == 1):
+            self._shares.follow(demand.load, demand.first_load)
+
+    def _share(self, newcomer: Arrived) -> float:
+        """Of the time it may wait. Who takes longer than room is kept for has the whole of the
+        little it has left, whatever its rank: a part of that is less than any backlog leaves."""
+        if newcomer.rows * self._forecast.service_row_ns > self._large_ns():
+            return 1.0
+        return self._shares.share(newcomer.level, newcomer.user)
 
     def _told_ns(self, rows: int, left_ns: int, need: float) -> float:
         """The time an event has, less what was kept free for a larger one; 0 far from the limit."""

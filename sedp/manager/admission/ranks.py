@@ -1,35 +1,56 @@
 """Which share of the budget a newcomer of each rank may use: level before user, level 1 before all.
 
-The first level has the whole, whoever the user is. The others divide what lies between a gap below
-it and a little less than a half, with gaps between them: a batch more or less moves what a newcomer
-needs by some hundredths, and must not make a level pay for the one below.
+The first level has the whole, whoever the user is. Between it and the others lies a gap: room for
+those of the first level who come before the next batch makes some. How much that is grows with
+their own load, as any queue does: nearly nothing is left for the others to take once the first
+level alone keeps the pipeline busy.
+
+The others' shares fall from rank to rank, so that the same users are served all along. A wide fall
+wastes what the last ranks might have used of a short burst, so it is narrow until more is asked
+for than can be served.
 """
 
 from __future__ import annotations
 
 USERS = 128  # values of `Arrived.user`
-LAST_SHARE = 0.45
-FIRST_GAP = 0.3  # between the first level and the second
-GAP = 0.05  # between the others
+GAP = 0.18  # below the first level, when it asks for nothing
+GAP_LOAD = 0.45  # more of it, were the first level alone to fill the pipeline
+GAP_MAX = 0.5
+FALL_CALM = 0.05  # from the first of the others to the last
+FALL, FALL_LONE = 0.12, 0.4  # the same in an overload; with one level nothing else orders events
+CALM, OVERLOADED = 1.0, 1.5  # loads
 
 
-def rank_shares(levels: int) -> list[float]:
-    """By rank, `(level - 1) * USERS + user`; never rising.
+class RankShares:
+    """Args: `levels` ≥ 1 of priority; with one alone, its users are told apart."""
 
-    Args:
-        levels: ≥ 1; with one alone, its users are told apart.
-    """
-    if levels == 1:
-        return _fall(1.0, LAST_SHARE)
-    shares = [1.0] * USERS
-    band = (1.0 - FIRST_GAP - LAST_SHARE) / (levels - 1)
-    gap = min(GAP, band / 2)
-    for level in range(levels - 1):
-        top = 1.0 - FIRST_GAP - level * band
-        is_last = level == levels - 2
-        shares += _fall(top, LAST_SHARE if is_last else top - band + gap)
-    return shares
+    __slots__ = ("_fall", "_first", "_lasts", "_top", "levels")
 
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+        self._first = USERS if levels > 1 else 0  # ranks that have the whole
+        self._lasts = levels * USERS - 1 - self._first
+        self.follow(0.0, 0.0)
 
-def _fall(top: float, bottom: float) -> list[float]:
-    return [top - (top - bottom) * user / (USERS - 1) for user in range(USERS)]
+    def follow(self, load: float, first_load: float) -> None:
+        """Widen or narrow by what is asked for.
+
+        Args:
+            load: of all newcomers, let in or not, by what can be done; ≥ 0.
+            first_load: the part of the first level.
+        """
+        gap = min(GAP + GAP_LOAD * first_load, GAP_MAX) if self._first else 0.0
+        part = min(max((load - CALM) / (OVERLOADED - CALM), 0.0), 1.0)
+        self._top = 1.0 - gap
+        fall = FALL if self._first else FALL_LONE
+        self._fall = (FALL_CALM + (fall - FALL_CALM) * part) / self._lasts
+
+    def share(self, level: int, user: int) -> float:
+        """In (0, 1]; never more for a later rank.
+
+        Args:
+            level: 1 to `levels`.
+            user: in 0..USERS - 1.
+        """
+        rank = (level - 1) * USERS + user - self._first
+        return 1.0 if rank < 0 else self._top - self._fall * rank

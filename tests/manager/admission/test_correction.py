@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from sedp.manager.admission.correction import (
     AIM,
+    CHANCE,
+    EASY_MAX,
     FACTOR_MAX,
     FACTOR_MIN,
     WINDOW_EVENTS,
@@ -68,6 +70,35 @@ def test_one_late_event_in_a_hundred_is_what_the_target_allows() -> None:
     assert correction.factor == pytest.approx(1.0, abs=0.03)
     observe_window(correction, *[2.0] * 3, *[AIM - 0.01] * (WINDOW_EVENTS - 3), window=2)
     assert correction.factor > 1.9
+
+
+def test_tail_within_chance_moves_the_factor_but_a_little() -> None:
+    correction = Correction(TARGET)
+    observe_window(correction, *[(CHANCE - 0.05) * AIM] * WINDOW_EVENTS)
+    assert 1.0 < correction.factor < 1.05
+
+
+def moved_by(easy: int, late: int) -> float:
+    """The factor after a window near the limit, a few of it late, beside those far from it."""
+    correction = Correction(TARGET)
+    observe_window(correction, *[0.0] * easy, *[2.0] * late)
+    observe_window(correction, *[AIM - 0.01] * (WINDOW_EVENTS - late))
+    return correction.factor
+
+
+def test_events_far_from_the_limit_are_of_those_whose_tail_is_promised() -> None:
+    assert moved_by(easy=0, late=5) > 1.9
+    assert moved_by(easy=EASY_MAX * WINDOW_EVENTS, late=5) == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_long_calm_excuses_no_more_than_a_short_one() -> None:
+    assert moved_by(easy=100 * WINDOW_EVENTS, late=9) > 1.9
+
+
+def test_calm_alone_moves_nothing() -> None:
+    correction = Correction(TARGET)
+    observe_window(correction, *[0.0] * (10 * WINDOW_EVENTS))
+    assert correction.factor == 1.0
 
 
 def test_loop_finds_the_factor_that_puts_the_tail_at_the_target() -> None:

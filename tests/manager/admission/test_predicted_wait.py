@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sedp.engine.events import Arrived, Outcome
 from sedp.engine.stage_state import PipelineState
 from sedp.manager.admission.predicted_wait import PredictedWait
-from sedp.manager.admission.ranks import USERS, rank_shares
+from sedp.manager.admission.ranks import RankShares
 from tests.manager.admission.overload import MS, TARGET
 from tests.manager.admission.states import chain_of, event_of, load, newcomer, pace
 
@@ -66,7 +66,7 @@ def test_who_comes_alone_enters_even_if_the_path_takes_longer_than_the_target() 
 
 @pytest.mark.parametrize(("level", "user"), [(1, 0), (1, 127), (2, 0), (2, 127), (3, 0), (3, 127)])
 def test_a_rank_has_its_share_of_the_budget(level: int, user: int) -> None:
-    rows = int(1800 * rank_shares(3)[(level - 1) * USERS + user])
+    rows = int(1800 * RankShares(3).share(level, user))
     assert is_let_in(rows - 1, newcomer(level=level, user=user), levels=3)
     assert not is_let_in(rows + 1, newcomer(level=level, user=user), levels=3)
 
@@ -136,7 +136,7 @@ def test_waits_beyond_what_leaves_time_for_a_run_are_dropped() -> None:
 def test_pressure_is_0_when_idle_and_1000_where_the_last_level_is_refused() -> None:
     admission = PredictedWait(TARGET, 3)
     assert admission.pressure(0, chain_of(1)) == 0
-    last = 1800 * rank_shares(3)[2 * USERS]
+    last = 1800 * RankShares(3).share(3, 0)
     assert admission.pressure(0, backlog_of(int(last / 2))) == pytest.approx(500, abs=2)
     assert admission.pressure(0, backlog_of(int(last))) == pytest.approx(1000, abs=2)
 

@@ -1,0 +1,166 @@
+"""Where stages run, moved while serving: by the tuner, from a plan file, by a reload."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+
+from sedp.config.loading import load
+from sedp.daemon.daemon import Daemon
+
+from . import wire
+from .calls import infer_url
+from .load_stages import Resting
+from .test_tuning import ask
+
+HERE = __name__.rpartition(".")[0]
+CALLERS = 8  # that ask again at once: one after the other they take twice the target
+CONFIG = f"""\
+api_version: sedp/v1
+daemon: {{listen: 127.0.0.1:0, admin: 127.0.0.1:0, workers: 1}}
+pipelines:
+  shop:
+    inputs: {{y: "FP32[n]"}}
+    outputs: {{z: "FP32[n]"}}
+    slo: {{p99: 16ms}}
+    admission: counters
+    tuning: {{every: 10m, plan: plan.json}}  # a test looks when it likes
+    stages:
+      rest:
+        kind: "{HERE}.load_stages:Resting"
+        executor: inline
+        concurrency: 2
+        batch: {{rows_max: 1}}
+        bounds: {{concurrency: [2, 2], batch_rows: [1, 1], executors: [inline, thread]}}
+"""
+BODY = wire.request({"y": ("FP32", np.array([1.0], np.float32))})[0]
+
+
+@pytest.fixture(autouse=True)
+def _no_runs_yet() -> None:
+    Resting.ran_in.clear()
+
+
+@asynccontextmanager
+async def serving(folder: Path, text: str = CONFIG) -> AsyncIterator[Daemon]:
+    file = folder / "c.yaml"
+    file.write_text(text)
+    daemon = await Daemon.start(load(file, {}))
+    try:
+        yield daemon
+    finally:
+        await daemon.stop()
+
+
+async def infer(http: aiohttp.ClientSession, daemon: Daemon) -> None:
+    async with http.post(infer_url(daemon, "shop"), data=BODY) as response:
+        assert response.status == 200
+
+
+async def work(http: aiohttp.ClientSession, daemon: Daemon) -> None:
+    """A window of callers who ask again and again, and a look at its end."""
+
+    async def call() -> None:
+        for _ in range(10):
+            await infer(http, daemon)
+
+    await asyncio.gather(*(call() for _ in range(CALLERS)))
+    await daemon.server.tuning.look()
+
+
+async def place(http: aiohttp.ClientSession, daemon: Daemon) -> str:
+    """The kind of thread that a run happens in now."""
+    Resting.ran_in.clear()
+    await infer(http, daemon)
+    return "thread" if Resting.ran_in[-1].startswith("sedp-stage") else "inline"
+
+
+def executor_moves(daemon: Daemon) -> int:
+    return sum(move.knob == "executor" for move in daemon.statistics().load.recent)
+
+
+async def test_runs_that_hold_the_loop_are_moved_to_threads_told_and_kept(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    async with serving(tmp_path) as daemon:
+        assert await place(http, daemon) == "inline"
+        while not executor_moves(daemon):
+            await work(http, daemon)
+        assert await place(http, daemon) == "thread"
+        _, told = await ask(http, daemon, "GET", "/admin/moves")
+        [move] = [move for move in told["moves"] if move["knob"] == "executor"]
+        assert (move["pipeline"], move["stage"]) == ("shop", "rest")
+        assert (move["before"], move["after"]) == ("inline", "thread")
+        assert move["expected"]["gain"] > 1.05
+        assert move["saw"]["p99_ns"] > move["saw"]["target_ns"]
+        _, plan = await ask(http, daemon, "GET", "/admin/plan")
+        assert plan["workers"][0]["pipelines"]["shop"]["rest"]["executor"] == "thread"
+        _, status = await ask(http, daemon, "GET", "/status.json")
+        assert status["stages"][0]["executors"] == {"thread": 1}
+        async with http.get(f"http://{daemon.admin_address}/metrics") as response:
+            metrics = await response.text()
+        labels = 'executor="thread",pipeline="shop",stage="rest"'
+        assert f"sedp_stage_executors{{{labels}}} 1.0" in metrics
+    kept = json.loads((tmp_path / "plan.json").read_text())
+    assert kept["stages"]["rest"]["executor"] == "thread"
+    async with serving(tmp_path) as daemon:
+        assert await place(http, daemon) == "thread"
+        _, status = await ask(http, daemon, "GET", "/status.json")
+        assert status["stages"][0]["executors"] == {"thread": 1}
+
+
+async def test_where_no_bounds_name_executors_the_config_holds_against_the_plan_file(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    stage = {
+        "concurrency": 2,
+        "batch_rows_max": 1,
+        "batch_wait_ns": 0,
+        "queue_rows_max": 16_384,
+        "executor": "thread",
+    }
+    kept = {"pipeline": "shop", "stages": {"rest": stage}}
+    (tmp_path / "plan.json").write_text(json.dumps(kept))
+    async with serving(tmp_path, CONFIG.replace(", executors: [inline, thread]", "")) as daemon:
+        assert await place(http, daemon) == "inline"
+        for _ in range(4):
+            await work(http, daemon)
+        assert not executor_moves(daemon)
+
+
+async def test_reload_moves_runs_with_stages_as_they_are(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    fixed = CONFIG.replace("    tuning: {every: 10m, plan: plan.json}", "    #")
+    [bounds] = [line for line in fixed.splitlines(keepends=True) if "bounds:" in line]
+    fixed = fixed.replace(bounds, "")
+    async with serving(tmp_path, fixed) as daemon:
+        served = daemon.server.repository.find("shop")
+        assert await place(http, daemon) == "inline"
+        (tmp_path / "c.yaml").write_text(fixed.replace("executor: inline", "executor: thread"))
+        assert (await ask(http, daemon, "POST", "/admin/reload"))[0] == 200
+        assert daemon.server.repository.find("shop").engine is served.engine
+        assert await place(http, daemon) == "thread"
+        _, status = await ask(http, daemon, "GET", "/status.json")
+        assert status["stages"][0]["executors"] == {"thread": 1}
+
+
+async def test_pipeline_that_is_opened_anew_goes_on_where_its_runs_were(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    async with serving(tmp_path) as daemon:
+        while not executor_moves(daemon):
+            await work(http, daemon)
+        await daemon.server.tuning.write()
+        assert (await ask(http, daemon, "POST", "/v2/repository/models/shop/load"))[0] == 200
+        assert await place(http, daemon) == "thread"
+        await daemon.server.tuning.look()
+        _, status = await ask(http, daemon, "GET", "/status.json")
+        assert status["stages"][0]["executors"] == {"thread": 1}
