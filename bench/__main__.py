@@ -15,6 +15,7 @@ from bench.machine import describe_machine
 
 BENCHES = {
     "candidate_cut": "Quality when candidates are cut; 2x demand beside dropping requests.",
+    "candidate_cut_live": "The cut in the daemon at 2x demand, beside dropping requests.",
     "controllers": "Every admission controller on the same loads, under the virtual clock.",
     "ctr_rank": "A ranker of the usual size beside mosec, and beside bare arithmetic.",
     "engine": "Overhead of the engine a request and stage; simulated requests a second.",
@@ -23,10 +24,17 @@ BENCHES = {
     "promo_rank": "The demo through its daemon: quality, and latency at a fixed rate.",
     "start": "Seconds until help, until a restarted daemon is ready, and from nothing.",
     "query_cache": "Look-ups of cached scores; what a cache saves where requests repeat.",
+    "query_cache_live": "The cache in the daemon: a replay in which requests repeat.",
     "store": "Look-ups and imports against the limits of the machine and the libraries.",
     "store_large": "A table of four times the memory, and placement when what is hot changes.",
+    "tenants_live": "The daemon with a noisy tenant among ten, and with rare large requests.",
+    "tuning_live": "The daemon's tuner from wrong plans, beside the best static plan.",
 }
-OPTION_OF = {"data_dir": "controllers", "rows": "store_large", "mosec_python": "ctr_rank"}
+OPTION_OF = {
+    "data_dir": ("controllers", "overload"),
+    "rows": ("store_large",),
+    "mosec_python": ("ctr_rank",),
+}
 WIDTH = 140  # of the table where there is no terminal to fill
 EPILOG = "\b\nBenches:\n" + "\n".join(f"  {name}  {text}" for name, text in BENCHES.items())
 
@@ -39,16 +47,18 @@ CONTEXT = {"max_content_width": 100, "token_normalize_func": lambda text: text.r
 @click.option("--quick", is_flag=True, help="A few seconds, wider spread.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures.")
 @click.option("--seed", default=1, show_default=True, help="Of all dice.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Recorded traces: controllers.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Recorded traces: controllers, overload."
+)
 @click.option("--rows", type=click.IntRange(min=100_000), help="Of the table of store_large.")
 @click.option("--mosec-python", metavar="PATH", help="Interpreter with mosec, for ctr_rank.")
 def main(name: str, quick: bool, json_path: Path | None, seed: int, **own: object) -> None:
     """Run the bench NAME. Exits 0 whether or not goals hold: judging is the reader's part."""
     given = {option: value for option, value in own.items() if value is not None}
     for option in given:
-        if OPTION_OF[option] != name:
-            flag = option.replace("_", "-")
-            raise click.UsageError(f"--{flag} is for {OPTION_OF[option]}, not for {name}")
+        if name not in OPTION_OF[option]:
+            flag, benches = option.replace("_", "-"), " and ".join(OPTION_OF[option])
+            raise click.UsageError(f"--{flag} is for {benches}, not for {name}")
     figures: list[Figure] = importlib.import_module(f"bench.{name}").measure(quick, seed, **given)
     report = Report(name, quick, seed, describe_machine(), figures)
     Console(width=None if sys.stdout.isatty() else WIDTH).print(_table(report))

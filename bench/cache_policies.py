@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.kernel import inlined, kernel
+from sedp.kernel import inlined, kernel
 
 Ints = NDArray[np.int64]
 

@@ -22,7 +22,8 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
-from bench.candidate_cut_demand import Delivered, Demand
+from bench.candidate_cut_delivered import Delivered
+from bench.candidate_cut_demand import Demand
 from bench.candidate_cut_quality import Judged, judged_requests
 from bench.figure import Figure, Goal, make_figure, measure_in_turn
 from bench.served import prepared_data
@@ -162,4 +163,5 @@ def _demand(demand: Demand, rounds: int, seconds: float, seed: int) -> list[Figu
         figure("purchases lost, answered", "%", "purchases_lost", Goal(LOSS_MAX)),
         figure("candidates kept", "%", "kept"),
         figure("quality delivered, of all asked", "%", "delivered", Goal(0.99, at_most=False)),
+        figure("purchases kept, of all asked", "%", "purchases_kept", Goal(0.99, at_most=False)),
     ]

@@ -28,6 +28,7 @@ class Verdict:
     Args:
         of_peak: answers in time while the load is high, by the peak.
         of_possible: the same, by what any controller could answer in time at this load.
+        quality: share of all who ask meanwhile that is answered in time, in full; nothing is cut.
         p99: of those answered while the load is high, by the target; `p99_later` 2 s after.
         recovery_ms: from relief until nearly everybody is answered in time again.
         top: share of the top level, a noisy tenant's left out, answered in time meanwhile.
@@ -41,6 +42,7 @@ class Verdict:
 
     of_peak: float
     of_possible: float
+    quality: float
     p99: float
     p99_later: float
     recovery_ms: float
@@ -77,6 +79,7 @@ def judge(
     return Verdict(
         of_peak=float(in_time[high].sum()) / (end_ns - start_ns) * SECOND_NS / peak,
         of_possible=_share_of_possible(run, in_time, trace.high_ns, capacity),
+        quality=_mean(in_time[high]),
         p99=_p99(run, high),
         p99_later=_p99(run, high & (run.arrived_ns >= start_ns + SETTLED_NS)),
         recovery_ms=float("nan") if trace.habit else _recovery_ms(run, in_time, end_ns),

@@ -27,6 +27,7 @@ from bench.ctr_rank_systems import PROCESSES, System, Workplace
 from bench.figure import Figure, Goal, make_figure
 from bench.load_client import closed_loop, open_loop, poisson
 from bench.machine import ROOT
+from bench.progress import tell
 from bench.served import run_sedp
 from bench.server_process import Server
 from bench.slo import LIMIT_S, Offer, Search, find_goodputs
@@ -52,7 +53,7 @@ RATE, COST = "req/s", "CPU-ms/req"
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long to measure: rounds, seconds of a closed loop, halvings and seconds of each."""
+    """Rounds, seconds of a closed loop, steps of the search for the goodput and their seconds."""
 
     rounds: int
     seconds: float
@@ -60,7 +61,7 @@ class Effort:
     step_seconds: float
 
 
-QUICK, FULL = Effort(2, 1.0, 4, 1.0), Effort(7, 3.0, 7, 3.0)
+QUICK, FULL = Effort(2, 1.0, 10, 1.0), Effort(7, 3.0, 14, 2.5)
 
 
 def measure(quick: bool, seed: int, mosec_python: str = sys.executable) -> list[Figure]:
@@ -75,7 +76,10 @@ def measure(quick: bool, seed: int, mosec_python: str = sys.executable) -> list[
     run_sedp("demo", "ctr-rank", "--data-dir", str(folder))
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as running:
         place = Workplace(folder, Path(scratch), mosec_python)
-        servers = {one: running.enter_context(place.serve(one)) for one in SERVED}
+        servers = {}
+        for one in SERVED:
+            tell(f"starting {one.name} {one.form}")
+            servers[one] = running.enter_context(place.serve(one))
         return _Bench(place, servers, FULL if not quick else QUICK, seed).figures()
 
 
@@ -93,7 +97,8 @@ class _Bench:
         self._costs: dict[object, list[float]] = {}
 
     def figures(self) -> list[Figure]:
-        for _ in range(self._effort.rounds):
+        for number in range(self._effort.rounds):
+            tell(f"closed loops, round {number + 1} of {self._effort.rounds}")
             self._take_round()
         return [
             *self._goodput(),

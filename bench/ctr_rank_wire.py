@@ -40,8 +40,13 @@ class Requests:
         """The tensors' bytes alone."""
         return [post(MOSEC_PATH, body) for body in self.bodies]
 
-    def oip_binary(self, priority: int = 0) -> list[bytes]:
-        """Open Inference Protocol with binary tensors, both ways; `priority` 0 names none."""
+    def oip_binary(self, priority: int = 0, key: str = "") -> list[bytes]:
+        """Open Inference Protocol with binary tensors, both ways.
+
+        Args:
+            priority: 0 names none.
+            key: the caller's, "" is none.
+        """
         inputs = [
             {
                 "name": name,
@@ -55,6 +60,8 @@ class Requests:
         document = {"inputs": inputs, "parameters": parameters}
         head = msgspec.json.encode(document)
         extra = f"{LENGTH_HEADER}: {len(head)}\r\n"
+        if key:
+            extra += f"X-API-Key: {key}\r\n"
         return [post(SEDP_PATH, head + body, extra) for body in self.bodies]
 
     def oip_json(self, path: str, count: int) -> list[bytes]:

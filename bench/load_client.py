@@ -4,7 +4,7 @@
 throughput. *Open loop*: requests fall due by a Poisson process whether or not earlier ones are
 answered; latency counts from the due time, also while a request waits here for a free connection,
 so that a stall cannot hide. What is refused, broken, or not answered within a second has an
-infinite latency.
+infinite latency. Where the client itself may be too slow, `Offered` says how late it sent.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, done: Done) -> None:
         self.request = -1
         self.is_busy = False
+        self.reply = b""  # the last whole one
         self._done = done
         self._reply = b""
         self._size = 0
@@ -63,10 +64,13 @@ class Connection(asyncio.Protocol):
             return
         self._reply, self._size = b"", 0
         self.is_busy = False
+        self.reply = reply
         self._done(self, reply[9:12] == OK)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_busy = False
+        if self.is_busy:  # what was asked is as good as refused
+            self.is_busy = False
+            self._done(self, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,8 @@ async def closed_loop(
     def done(connection: Connection, ok: bool) -> None:
         if time.monotonic_ns() < stop_ns:
             counts[ok] += 1
-            ask(connection)
+            if not connection.transport.is_closing():
+                ask(connection)
 
     opened = await connect(address, connections, done)
     started_ns = time.monotonic_ns()
@@ -154,33 +159,67 @@ def poisson(rate: float, seconds: float, seed: int) -> Schedule:
     return Schedule(np.cumsum(gaps_ns).astype(np.int64))
 
 
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What came of an open loop, one entry a request.
+
+    Args:
+        due_ns: int64[n], when it fell due, on the clock `time.monotonic_ns`.
+        latencies: float64[n], seconds from then, `inf` where there was no answer.
+        late_s: float64[n], from the due time until it was first sent, `inf` if it never was: more
+            than a few milliseconds is the client's own slowness, or want of a free connection.
+        replies: whole answers with status 200, `b""` for others; empty if they were not kept.
+    """
+
+    due_ns: NDArray[np.int64]
+    latencies: NDArray[np.float64]
+    late_s: NDArray[np.float64]
+    replies: Sequence[bytes]
+
+
 async def open_loop(
     address: Address, requests: Sequence[bytes], connections: int, schedule: Schedule
 ) -> NDArray[np.float64]:
-    """Latencies in seconds, `inf` where there was no answer.
+    """Latencies alone; see `offer`."""
+    return (await offer(address, requests, connections, schedule)).latencies
+
+
+async def offer(
+    address: Address,
+    requests: Sequence[bytes],
+    connections: int,
+    schedule: Schedule,
+    *,
+    keep: bool = False,
+) -> Offered:
+    """Send everything when it falls due.
 
     Args:
-        connections: open from the start; requests that find all of them busy wait here.
+        connections: open from the start; requests that find all of them busy wait here. One that
+            the server closes is not opened again.
+        keep: whether to keep the answers.
     """
-    run = _OpenRun(requests, schedule)
+    run = _OpenRun(requests, schedule, keep)
     opened = await connect(address, connections, run.done)
     try:
         await run.send_all(opened)
     finally:
         await close(opened)
-    return run.latencies()
+    return run.result()
 
 
 class _OpenRun:
     """One open loop under way."""
 
-    def __init__(self, requests: Sequence[bytes], schedule: Schedule) -> None:
+    def __init__(self, requests: Sequence[bytes], schedule: Schedule, keep: bool) -> None:
         count = len(schedule.after_ns)
         picks = np.arange(count) if schedule.picks is None else schedule.picks
         self._picks = (picks % len(requests)).tolist()
         self._after_ns = schedule.after_ns
         self._due_ns: list[int] = []
+        self._sent_ns = [0] * count
         self._ended_ns = [0] * count
+        self._replies = [b""] * count if keep else []
         self._retries = [schedule.retries] * count
         self._requests = requests
         self._idle: list[Connection] = []
@@ -208,8 +247,12 @@ class _OpenRun:
             self._waiting.append(self._next)
             self._next += 1
         while self._waiting and self._idle:
+            if self._idle[-1].transport.is_closing():
+                self._idle.pop()
+                continue
             request = self._waiting.popleft()
             if now_ns - due_ns[request] < TIMEOUT_NS:
+                self._sent_ns[request] = self._sent_ns[request] or now_ns
                 self._idle.pop().send(request, self._requests[self._picks[request]])
             else:
                 self._count_down()  # nobody waits for it any more
@@ -222,6 +265,8 @@ class _OpenRun:
             self._waiting.append(request)
         else:
             self._ended_ns[request] = time.monotonic_ns() if ok else 0
+            if ok and self._replies:
+                self._replies[request] = connection.reply
             self._count_down()
         self._send_due()
 
@@ -230,8 +275,12 @@ class _OpenRun:
         if not self._left:
             self._all_done.set()
 
-    def latencies(self) -> NDArray[np.float64]:
-        ended = np.array(self._ended_ns)
-        latency_ns = ended - np.array(self._due_ns)
-        answered = (ended > 0) & (latency_ns <= TIMEOUT_NS)
-        return np.where(answered, latency_ns / 1e9, np.inf)
+    def result(self) -> Offered:
+        due, sent, ended = (np.array(ns) for ns in (self._due_ns, self._sent_ns, self._ended_ns))
+        answered = (ended > 0) & (ended - due <= TIMEOUT_NS)
+        return Offered(
+            due,
+            np.where(answered, (ended - due) / 1e9, np.inf),
+            np.where(sent > 0, (sent - due) / 1e9, np.inf),
+            self._replies,
+        )

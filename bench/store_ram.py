@@ -24,7 +24,7 @@ from bench.store_batches import (
     median_us,
     times_as_fast,
 )
-from sedp.storage.kernel import kernel
+from sedp.kernel import kernel
 from sedp.storage.ram_line import WAYS
 from sedp.storage.ram_tier import RamTier
 from sedp.storage.tier import Keys

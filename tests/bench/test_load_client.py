@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -10,13 +11,13 @@ import numpy as np
 import pytest
 
 from bench import load_client
-from bench.load_client import Address, Connection, closed_loop, open_loop, poisson
+from bench.load_client import Address, Connection, closed_loop, offer, open_loop, poisson
 
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
-Reply = Callable[[int], bytes]  # number of the request → what is sent back
+Reply = Callable[[int], bytes | None]  # number of the request → what is sent back; None closes
 
 
 class Server(asyncio.Protocol):
@@ -35,8 +36,12 @@ class Server(asyncio.Protocol):
         self._left += data
         while len(self._left) >= len(REQUEST):
             self._left = self._left[len(REQUEST) :]
-            self._transport.write(self._reply(self._replied[0]))
+            reply = self._reply(self._replied[0])
             self._replied[0] += 1
+            if reply is None:
+                self._transport.abort()
+            else:
+                self._transport.write(reply)
 
 
 @asynccontextmanager
@@ -110,3 +115,29 @@ async def test_a_naive_caller_asks_again_at_once_as_often_as_it_may() -> None:
         latencies = await open_loop(address, [REQUEST], 1, schedule)
     assert np.isfinite(latencies).tolist() == [True, True, False]
     assert len(asked) == 9
+
+
+async def test_an_answer_that_is_kept_is_the_one_to_its_request() -> None:
+    answers = [ANSWER.replace(b"hello", b"%05d" % number) for number in range(20)]
+    schedule = load_client.Schedule(np.arange(20) * 2_000_000)
+    async with serving(lambda number: answers[number]) as address:
+        offered = await offer(address, [REQUEST], 1, schedule, keep=True)
+    assert list(offered.replies) == answers
+
+
+async def test_how_late_it_sent_is_told_apart_from_how_long_the_server_took() -> None:
+    """Two due at once on one connection: the second is sent when the first is answered."""
+    schedule = load_client.Schedule(np.array([0, 0]))
+    async with serving(lambda number: ANSWER) as address:
+        offered = await offer(address, [REQUEST], 1, schedule)
+    assert offered.late_s[0] < offered.latencies[0] <= offered.late_s[1] < offered.latencies[1]
+
+
+async def test_a_connection_that_the_server_closes_ends_its_request_alone() -> None:
+    """Without waiting for the time-out, and nothing is sent on it again."""
+    async with serving(lambda number: None if number == 0 else ANSWER) as address:
+        begun_s = time.monotonic()
+        schedule = poisson(1_000.0, 0.05, seed=1)
+        latencies = await open_loop(address, [REQUEST], 2, schedule)
+    assert np.isinf(latencies).sum() == 1
+    assert time.monotonic() - begun_s < load_client.TIMEOUT_NS / 1e9
