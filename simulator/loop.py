@@ -171,10 +171,10 @@ class Simulator:
         heap = self._heap
         while heap and heap[0][0] <= until_ns:
             time_ns, _, what = heappop(heap)
-            if isinstance(what, Due):
-                self._mind(time_ns, what)
-            elif type(what) is Arrival:
+            if type(what) is Arrival:
                 self._arrive(what)
+            elif isinstance(what, Due):
+                self._mind(time_ns, what)
             else:
                 self._feed(time_ns, what)
 
@@ -228,7 +228,9 @@ class Simulator:
 
     def _push(self, time_ns: int, what: AnyStimulus | Arrival | Due) -> None:
         self._serial += 1
-        heappush(self._heap, (max(time_ns, self._now_ns), self._serial, what))
+        if time_ns < self._now_ns:
+            time_ns = self._now_ns
+        heappush(self._heap, (time_ns, self._serial, what))
 
     def _run_batch(self, run: RunBatch) -> None:
         events, stage, now_ns = run.events, run.stage, self._now_ns

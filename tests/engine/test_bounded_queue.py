@@ -184,3 +184,25 @@ def test_discarding_everybody_leaves_few_ghosts() -> None:
         queue.discard(event)
     assert (queue.rows, len(queue)) == (0, 0)
     assert len(queue._entries) <= GHOSTS_MAX
+
+
+def test_events_that_end_together_are_discarded_once_each() -> None:
+    """As a sweep of deadlines ends them: all have ended before the first is discarded."""
+    queue = FifoQueue(10_000)
+    events = [new_event(id_) for id_ in range(10 * GHOSTS_MAX)]
+    queue.push(events, len(events), 0)
+    for event in events[1:]:
+        event.ended = True
+    for event in events[1:]:
+        queue.discard(event)
+    assert (queue.rows, len(queue), [event.id for _, event in queue]) == (1, 1, [0])
+    assert [event.id for event in queue.take(10, 0, 0)[0]] == [0]
+    assert (queue.rows, len(queue)) == (0, 0)
+
+
+def test_an_empty_queue_is_pressed_by_no_deadline() -> None:
+    queue = FifoQueue(10)
+    queue.push([new_event(0, deadline_ns=5)], 1, 0)
+    _, _, hopeless = queue.take(0, viable_ns=6, now_ns=0)
+    assert [event.id for event in hopeless] == [0]
+    assert queue.tightest_ns == NEVER_NS

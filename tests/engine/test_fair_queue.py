@@ -156,3 +156,18 @@ def test_tenants_that_wait_all_along_get_equal_rows(
             if not left[event.tenant]:
                 return  # up to here all have waited all along
             assert max(had.values()) - min(had.values()) <= 2 * 5
+
+
+def test_events_that_end_together_are_discarded_once_each() -> None:
+    """As a sweep of deadlines ends them: all have ended before the first is discarded."""
+    queue = new_queue(10_000)
+    events = [new_event(id_, tenant=id_ % 7) for id_ in range(10 * GHOSTS_MAX)]
+    queue.push(events, len(events), 0)
+    for event in events[1:]:
+        event.ended = True
+    for event in events[1:]:
+        queue.discard(event)
+    ghosts = sum(len(lane.events) for lane in queue._lanes.values()) - len(queue)
+    assert (queue.rows, len(queue), queue._ghosts) == (1, 1, ghosts)
+    assert take(queue, 10) == [0]
+    assert (queue.rows, len(queue)) == (0, 0)

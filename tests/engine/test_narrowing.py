@@ -188,7 +188,7 @@ def test_when_every_row_goes_on_columns_are_not_copied() -> None:
     item = np.array([4, 8, 5])
     payload = Payload(Batch({"user": np.array([1]), "item": item}, np.array([0, 3])), 2)
     keep, mix = pipeline.stages
-    payload.put(0, Batch({"kept": np.ones(3, bool)}, np.array([0, 3])), 0)
+    payload.places[1] = (Batch({"kept": np.ones(3, bool)}, np.array([0, 3])), 0)
     assert join_batch(mix, [payload])["item"] is item
     assert keep.view == ()
     assert mix.view == (0,)

@@ -1,0 +1,36 @@
+"""A stage's pace while it is not full: what was known is kept as far as runs do not deny it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sedp.engine.pace import Pace
+
+
+def full_pace(row_ns: float) -> Pace:
+    """Three slots on two cores, say: a departure of ten rows every `10 * row_ns`."""
+    pace = Pace()
+    gap_ns = int(10 * row_ns)
+    for number in range(1, 200):
+        pace.saturated((number - 1) * gap_ns)
+        pace.departed(number * gap_ns, (number - 3) * gap_ns, rows=10, slots=3)
+    return pace
+
+
+def go_alone(pace: Pace, service_ns: int, runs: int = 300) -> float:
+    for number in range(1000, 1000 + runs):
+        pace.departed(number * 100_000 + service_ns, number * 100_000, rows=10, slots=3)
+    return pace.row_ns
+
+
+def test_calm_does_not_make_the_next_burst_look_cheaper() -> None:
+    # alone a run of ten rows takes 2 000: between 67 a row, of three at once, and 200, of one
+    assert go_alone(full_pace(100.0), 2000) == pytest.approx(100.0, rel=0.01)
+
+
+def test_runs_that_got_faster_than_all_slots_together_could_explain_are_believed() -> None:
+    assert go_alone(full_pace(100.0), 600) == pytest.approx(60.0, rel=0.01)
+
+
+def test_runs_that_got_so_slow_that_three_at_once_would_not_make_up_for_it_are_believed() -> None:
+    assert go_alone(full_pace(100.0), 6000) == pytest.approx(200.0, rel=0.01)
