@@ -6,6 +6,7 @@ further. The folder takes the corpus, and what failed.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -18,9 +19,9 @@ PACKAGE = Path(sedp.__file__).parent
 # What numba compiles must stay as it is.
 COMPILED = [
     ".".join(["sedp", *path.relative_to(PACKAGE).with_suffix("").parts])
-    for folder in (PACKAGE, *(path for path in PACKAGE.iterdir() if path.is_dir()))
-    for path in folder.glob("*.py")
-    if re.search(r"jit|import numba|@kernel|storage\.kernel", path.read_text())
+    for folder, _, _ in os.walk(PACKAGE, followlinks=True)
+    for path in Path(folder).glob("*.py")
+    if re.search(r"jit|import numba|sedp\.kernel", path.read_text())
 ]
 
 INPUT_BYTES_MAX = 65_536
