@@ -107,7 +107,7 @@ class PredictedWait:
     def _share(self, newcomer: Arrived) -> float:
         """Of the time it may wait. Who takes longer than room is kept for has the whole of the
         little it has left, whatever its rank: a part of that is less than any backlog leaves."""
-        if newcomer.rows * self._forecast.service_row_ns > self._large_ns():
+        if self._forecast.alone_ns(newcomer.rows) > self._large_ns():
             return 1.0
         return self._shares.share(newcomer.level, newcomer.user)
 
@@ -128,9 +128,9 @@ class PredictedWait:
 
     def _service_ns(self, rows: int) -> float:
         """What the path takes for a newcomer when nothing waits."""
-        return max(self._forecast.service_ns, rows * self._forecast.service_row_ns)
+        return max(self._forecast.service_ns, self._forecast.alone_ns(rows))
 
     def _large_ns(self) -> float:
         """The same for a large one, as far as room is kept for it."""
         usual_ns = self._forecast.service_ns + self._target_ns * LARGE_SHARE
-        return min(self._large_rows * self._forecast.service_row_ns, usual_ns)
+        return min(self._forecast.alone_ns(self._large_rows), usual_ns)

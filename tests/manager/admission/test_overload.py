@@ -149,7 +149,7 @@ def test_stage_that_becomes_three_times_slower_keeps_a_third_of_the_goodput() ->
     run = THREE_STAGES.serve(PredictedWait(TARGET, 1), arrivals, faults=slow)
     third = THREE_STAGES.capacity / 3
     assert goodput(run, SECOND + 200 * MS, 2 * SECOND) >= 0.9 * third
-    assert p99_ns(run, SECOND, SECOND + 200 * MS) <= 1.5 * TARGET
+    assert p99_ns(run, SECOND, SECOND + 200 * MS) <= 1.6 * TARGET
     later = run.arrived_ns >= 2 * SECOND + 100 * MS
     assert run.in_time(TARGET)[later].all()
 
