@@ -1,11 +1,12 @@
-"""Bench `candidate_cut_live`: the cut in the daemon, at twice what it carries uncut.
+"""Bench `candidate_cut_live`: the cut in the daemon, at twice what it answers uncut.
 
 The virtual clock of `candidate_cut` is exact but has neither HTTP nor threads; here both are in,
 and so is the client, on the same two cores. Three daemons are up, one asked at a time: without cut
-and target, whose closed loop says what can be carried; as shipped; and with the cut left alone, so
-that the same admission drops requests instead. Open loops at parts and multiples of that rate go to
-these two in turn, round by round. An answer counts when it comes within the target of its due time,
-and every answer is compared with the full ranking of its request.
+and target, whose closed loop says how much can be asked for; as shipped; and with the cut left
+alone, so that the same admission drops requests instead. What the last one answers in time when
+asked for that much is its *goodput*; open loops at parts and multiples of it go to the two that
+have a target in turn, round by round. An answer counts when it comes within the target of its due
+time, and every answer is compared with the full ranking of its request.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ INPUTS = [
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Rounds, seconds of each run, and the multiples of the closed loop's rate."""
+    """Rounds, seconds of each run, and the multiples of the goodput."""
 
     rounds: int
     seconds: float
@@ -117,14 +118,18 @@ class _Bench:
 
     def figures(self, seed: int) -> list[Figure]:
         closed = [self._close() for _ in range(max(2, self._effort.rounds))]
-        greatest = max(closed)
-        figures = [make_figure("closed loop, uncut and without a target", "req/s", closed)]
+        asked = max(closed)
+        goodput = asked * self._run("drop", asked, seed).in_time
+        figures = [
+            make_figure("closed loop, uncut and without a target", "req/s", closed),
+            make_figure("goodput, uncut: in time of as many", "req/s", [goodput]),
+        ]
         came: dict[tuple[str, float], list[Delivered]] = {}
         for turn in range(self._effort.rounds):
             for factor in self._effort.factors:
                 for name in ("cut", "drop"):
-                    tell(f"round {turn + 1}, {factor:g} × {greatest:,.0f} req/s, {name}")
-                    delivered = self._run(name, factor * greatest, seed + turn)
+                    tell(f"round {turn + 1}, {factor:g} × {goodput:,.0f} req/s, {name}")
+                    delivered = self._run(name, factor * goodput, seed + turn)
                     came.setdefault((name, factor), []).append(delivered)
         for factor in self._effort.factors:
             figures += _figures(factor, came["cut", factor], came["drop", factor])

@@ -47,7 +47,6 @@ SERVED = (*SYSTEMS, SEDP, SEDP_JSON)
 JUDGED = (MOSEC, SEDP, MOSEC_JSON, SEDP_JSON)  # those whose goodput is searched for
 BOUNDS = ("plain", "split")
 CONNECTIONS, MORE_CONNECTIONS, OPEN_CONNECTIONS = 32, 64, 128
-WARM_UP_S = 1.0
 TABLE_MB = BUCKETS * DIM * 4 / 1e6
 RATE, COST = "req/s", "CPU-ms/req"
 
@@ -98,7 +97,6 @@ class _Bench:
         self._costs: dict[object, list[float]] = {}
 
     def figures(self) -> list[Figure]:
-        self._warm_up()
         for number in range(self._effort.rounds):
             tell(f"closed loops, round {number + 1} of {self._effort.rounds}")
             self._take_round()
@@ -110,13 +108,6 @@ class _Bench:
             *self._overload(),
             *self._processes(),
         ]
-
-    def _warm_up(self) -> None:
-        """Load everything for a while: daemons that serve may still be filling their caches."""
-        tell("warming up")
-        for system in SERVED:
-            server, requests = self._servers[system], self._place.requests(system, CANDIDATES)
-            uvloop.run(closed_loop(server.address, requests, CONNECTIONS, WARM_UP_S))
 
     def _take_round(self) -> None:
         """Closed loops of everything once, so that all see the machine as it is."""

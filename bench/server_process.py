@@ -18,6 +18,9 @@ from bench.machine import ROOT
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 READY_WAIT_S = 60.0
 STOP_WAIT_S = 20.0
+SETTLE_WAIT_S = 30.0
+LOOK_S = 0.5
+IDLE_SHARE = 0.1  # of a core
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,15 @@ class Server:
         """Processor seconds used so far, user and system."""
         return sum(_cpu_ticks(pid) for pid in self._all()) / TICKS_A_SECOND
 
+    def settle(self) -> None:
+        """Wait until it is idle, as servers go on filling caches once they are ready; not long."""
+        give_up_s = time.perf_counter() + SETTLE_WAIT_S
+        while time.perf_counter() < give_up_s:
+            before_s = self.cpu_s()
+            time.sleep(LOOK_S)
+            if self.cpu_s() - before_s <= IDLE_SHARE * LOOK_S:
+                return
+
     def memory_mb(self, kind: str) -> float:
         """Megabytes resident: `Rss` counts a page in every process, `Pss` once in all."""
         return sum(_memory_kb(pid, kind) for pid in self._all()) / 1e3
@@ -50,7 +62,7 @@ class Server:
 def started(
     words: Sequence[str], environment: Mapping[str, str], port: int, probe: bytes
 ) -> Iterator[Server]:
-    """Run a server until the block ends.
+    """Run a server until the block ends; it is ready, and has done what it does by itself.
 
     Args:
         words: of its command.
@@ -65,7 +77,9 @@ def started(
     address = "127.0.0.1", port
     try:
         _wait_ready(process, address, probe)
-        yield Server(address, process.pid, time.perf_counter() - started_s)
+        server = Server(address, process.pid, time.perf_counter() - started_s)
+        server.settle()
+        yield server
     finally:
         process.terminate()
         _wait_end(process)
