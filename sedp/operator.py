@@ -1,9 +1,10 @@
 """Working: one run of a stage on a batch, and where it should run.
 
-Inline on the event loop costs nothing to get to but holds up everybody; a thread costs a hop of
-50 to 150 µs, but requests that arrive meanwhile are read, and share the next batch. So `auto`
-measures the wall time of runs: stages shorter than the hop go inline, and return to threads when
-load makes their batches long.
+Inline on the event loop costs nothing to get to but holds up everybody. In a thread requests that
+arrive meanwhile are read, and share the next batch; but the hop there is paid by the loop, too,
+which waits for the interpreter whenever a run holds it: with several stages that is milliseconds,
+not the 100 µs of the hop itself. So `auto` measures the wall time of runs: stages of a few
+milliseconds go inline, and return to threads when load makes their batches long.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from sedp.columns import Array, Batch, Level, zero_batch
 from sedp.payload import IDLE, Moment, Payload, check_result, hand_out, join_batch, stand_in
 from sedp.pipeline import BoundStage
 
-INLINE_NS_MAX = 200_000  # about the price of a hop to a thread and back
-THREAD_NS_MIN = 400_000  # twice that: a stage at the border must not flutter
+INLINE_NS_MAX = 2_000_000  # what a run in a thread, and its way back, may cost the loop
+THREAD_NS_MIN = 4_000_000  # twice that: a stage at the border must not flutter
 
 
 class Operator:

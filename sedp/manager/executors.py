@@ -13,7 +13,7 @@ from sedp.manager.forecast import StageLoad
 
 HOP_NS = 100_000  # to a thread and back
 FIXED_SHARE_MIN = 0.1  # of what a run costs whatever is in it; the price of a hop is a guess
-AUTO_INLINE_NS = 300_000  # the engine takes shorter ones inline: from 200 µs, or up to 400
+AUTO_INLINE_NS = 3_000_000  # the engine takes shorter ones inline: from 2 ms, or up to 4
 HELD_NS_MAX = 2_000_000  # nobody else is heard for longer than the loop works at a stretch
 
 

@@ -60,11 +60,11 @@ def test_a_quick_stage_moves_inline() -> None:
 
 
 def test_a_busy_stage_stays_in_threads() -> None:
-    assert not any(places(lambda: burn(1), 40))
+    assert not any(places(lambda: burn(10), 40))
 
 
 def test_a_stage_that_waits_stays_in_threads() -> None:
-    assert not any(places(lambda: time.sleep(0.001), 40))
+    assert not any(places(lambda: time.sleep(0.01), 40))
 
 
 def test_a_slow_first_run_does_not_count() -> None:
@@ -74,7 +74,7 @@ def test_a_slow_first_run_does_not_count() -> None:
 
 def test_a_stage_that_becomes_slow_returns_to_threads() -> None:
     work = iter([0.0] * 60)
-    seen = places(lambda: burn(next(work, 2.0)), 80)
+    seen = places(lambda: burn(next(work, 10.0)), 80)
     assert any(seen[:60])
     assert not any(seen[-10:])
 

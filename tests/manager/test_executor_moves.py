@@ -112,7 +112,7 @@ def test_no_run_becomes_free_by_saving_a_hop() -> None:
 
 def test_auto_runs_short_ones_on_the_loop() -> None:
     assert runs_inline("auto", Cost(100_000.0, 0.0, 0.0, ROWS))
-    assert not runs_inline("auto", Cost(1e6, 0.0, 0.0, ROWS))
+    assert not runs_inline("auto", Cost(1e7, 0.0, 0.0, ROWS))
     assert not runs_inline("thread", Cost(1.0, 0.0, 0.0, ROWS))
     assert runs_inline("inline", Cost(1e9, 0.0, 0.0, ROWS))
 

@@ -17,7 +17,7 @@ GAP = 0.18  # below the first level, when it asks for nothing
 GAP_LOAD = 0.45  # more of it, were the first level alone to fill the pipeline
 GAP_MAX = 0.5
 FALL_CALM = 0.05  # from the first of the others to the last
-FALL, FALL_LONE = 0.2, 0.4  # the same in an overload; with one level nothing else orders events
+FALL, FALL_LONE = 0.15, 0.4  # the same in an overload; with one level nothing else orders events
 CALM, OVERLOADED = 1.0, 1.5  # loads
 
 
