@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import numpy as np
 
+from sedp.config.loading import load
 from sedp.daemon.daemon import Daemon
 from sedp.engine.events import Outcome
 
@@ -16,6 +19,18 @@ from . import wire
 
 X = {"x": ("FP32", np.array([1.0, 2.5], np.float32))}
 GOOD = wire.request(X)[0]
+
+
+@asynccontextmanager
+async def serving(folder: Path, text: str) -> AsyncIterator[Daemon]:
+    """A daemon by a config of this text, whose files lie in the folder."""
+    file = folder / "c.yaml"
+    file.write_text(text)
+    daemon = await Daemon.start(load(file, {}))
+    try:
+        yield daemon
+    finally:
+        await daemon.stop()
 
 
 def url(daemon: Daemon, path: str) -> str:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import numpy as np
 import pytest
 
-from sedp.config.loading import load
 from sedp.daemon.daemon import Daemon
 
 from . import wire
-from .calls import infer_url
+from .calls import infer_url, serving
 from .load_stages import Resting
 from .test_tuning import ask
 
@@ -46,17 +43,6 @@ BODY = wire.request({"y": ("FP32", np.array([1.0], np.float32))})[0]
 @pytest.fixture(autouse=True)
 def _no_runs_yet() -> None:
     Resting.ran_in.clear()
-
-
-@asynccontextmanager
-async def serving(folder: Path, text: str = CONFIG) -> AsyncIterator[Daemon]:
-    file = folder / "c.yaml"
-    file.write_text(text)
-    daemon = await Daemon.start(load(file, {}))
-    try:
-        yield daemon
-    finally:
-        await daemon.stop()
 
 
 async def infer(http: aiohttp.ClientSession, daemon: Daemon) -> None:
@@ -89,7 +75,7 @@ def executor_moves(daemon: Daemon) -> int:
 async def test_runs_that_hold_the_loop_are_moved_to_threads_told_and_kept(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         assert await place(http, daemon) == "inline"
         while not executor_moves(daemon):
             await work(http, daemon)
@@ -110,7 +96,7 @@ async def test_runs_that_hold_the_loop_are_moved_to_threads_told_and_kept(
         assert f"sedp_stage_executors{{{labels}}} 1.0" in metrics
     kept = json.loads((tmp_path / "plan.json").read_text())
     assert kept["stages"]["rest"]["executor"] == "thread"
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         assert await place(http, daemon) == "thread"
         _, status = await ask(http, daemon, "GET", "/status.json")
         assert status["stages"][0]["executors"] == {"thread": 1}
@@ -155,7 +141,7 @@ async def test_reload_moves_runs_with_stages_as_they_are(
 async def test_pipeline_that_is_opened_anew_goes_on_where_its_runs_were(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         while not executor_moves(daemon):
             await work(http, daemon)
         await daemon.server.tuning.write()

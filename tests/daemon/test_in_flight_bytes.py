@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -13,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sedp.config.loading import load
 from sedp.daemon.daemon import Daemon
 from sedp.daemon.in_flight_bytes import InFlightBytes, PipelineBytes
 from sedp.errors import RequestError
 
-from .calls import GOOD, infer_url, until
+from .calls import GOOD, infer_url, serving, until
 from .door import Client, post
 from .test_tuning import ask
 
@@ -144,21 +141,10 @@ def test_division_goes_on_with_what_is_held() -> None:
     assert whole.held == 0
 
 
-@asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Daemon]:
-    file = folder / "c.yaml"
-    file.write_text(CONFIG)
-    daemon = await Daemon.start(load(file, {}))
-    try:
-        yield daemon
-    finally:
-        await daemon.stop()
-
-
 async def test_bound_is_moved_told_and_kept_at_the_door(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         in_flight = daemon.server.front.in_flight
         part = in_flight.of("shop")
         assert (part.bytes_max, in_flight.of("plain")) == (64 * MIB, in_flight)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from sedp.config.loading import load
 from sedp.daemon.daemon import Daemon
 from sedp.engine.graph import StagePlan
 
-from .calls import GOOD, infer_url
+from .calls import GOOD, infer_url, serving
 from .load_stages import Keeper
 
 HERE = __name__.rpartition(".")[0]
@@ -40,17 +37,6 @@ pipelines:
     stages:
       only: {{kind: "{HERE}.user_stages:Double"}}
 """
-
-
-@asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Daemon]:
-    file = folder / "c.yaml"
-    file.write_text(CONFIG)
-    daemon = await Daemon.start(load(file, {}))
-    try:
-        yield daemon
-    finally:
-        await daemon.stop()
 
 
 async def ask(
@@ -84,7 +70,7 @@ async def test_moves_are_made_told_and_counted(
     tmp_path: Path, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "sedp.daemon.tuning")
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         before = plans(daemon)
         await move(http, daemon)
         status, told = await ask(http, daemon, "GET", "/admin/moves")
@@ -113,7 +99,7 @@ async def test_moves_are_made_told_and_counted(
 async def test_nothing_moves_while_frozen_and_both_are_in_the_audit_log(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         assert await ask(http, daemon, "POST", "/admin/tuning/freeze") == (200, {"frozen": True})
         assert (await ask(http, daemon, "POST", "/v2/repository/models/plain/load"))[0] == 200
         await work(http, daemon, 8)
@@ -135,7 +121,7 @@ async def test_nothing_moves_while_frozen_and_both_are_in_the_audit_log(
 async def test_bounds_hold_and_pipelines_without_tuning_are_left_alone(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         await move(http, daemon)
         await work(http, daemon, 10)
         found = plans(daemon)
@@ -147,13 +133,13 @@ async def test_bounds_hold_and_pipelines_without_tuning_are_left_alone(
 async def test_what_was_learned_is_kept_at_the_end_and_begun_with(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         start = plans(daemon)
         await move(http, daemon)
         learned = plans(daemon)
         assert not (tmp_path / "plan.json").exists()
     assert learned != start
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         assert plans(daemon) == learned
         assert (await ask(http, daemon, "POST", "/v2/repository/models/shop/load"))[0] == 200
         assert plans(daemon) == learned
@@ -165,7 +151,7 @@ async def test_what_was_learned_is_kept_at_the_end_and_begun_with(
 async def test_moves_stay_told_when_pipelines_come_and_go(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         await move(http, daemon)
         moves = daemon.statistics().load.moves
         assert (await ask(http, daemon, "POST", "/v2/repository/models/plain/unload"))[0] == 200
@@ -178,7 +164,7 @@ async def test_moves_stay_told_when_pipelines_come_and_go(
 
 
 async def test_reload_changes_who_tunes(tmp_path: Path, http: aiohttp.ClientSession) -> None:
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         tuned = "    tuning: {every: 10m, plan: plan.json}  # a test looks when it likes\n"
         bounds = "        bounds: {queue_rows: [4096, 16384], concurrency: [1, 1]}\n"
         text = CONFIG.replace(tuned, "").replace(bounds, "")
@@ -195,7 +181,7 @@ async def test_users_who_have_acted_are_told_to_stages_that_keep_answers(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
     Keeper.heard.clear()
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         body = {"pipeline": "shop", "users": [1, -1, 2**64 - 2]}
         answer = await ask(http, daemon, "POST", "/admin/feedback", body)
         assert answer == (200, {"users": 3, "stages": 1})
@@ -218,7 +204,7 @@ async def test_users_who_have_acted_are_told_to_stages_that_keep_answers(
 async def test_feedback_that_is_wrong_is_refused(
     body: dict[str, Any], status: int, words: str, tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         got, answer = await ask(http, daemon, "POST", "/admin/feedback", body)
     assert got == status
     assert words in answer["error"]
@@ -232,7 +218,7 @@ async def test_tuner_that_fails_is_told_of_and_serving_goes_on(
 ) -> None:
     monkeypatch.setattr("sedp.daemon.tuning.LiveTuning._every_s", lambda self: 0.0)
     monkeypatch.setattr("sedp.daemon.tuning.LiveTuning.look", lambda self: 1 // 0)
-    async with serving(tmp_path) as daemon:
+    async with serving(tmp_path, CONFIG) as daemon:
         while not any("tuning has failed" in line for line in caplog.messages):
             await asyncio.sleep(0)
         async with http.post(infer_url(daemon, "shop"), data=GOOD) as response:
