@@ -90,7 +90,7 @@ class AccessRecorder:
         self._size = size
         self._lock = threading.Lock()
         self._recordings: dict[str, _Recording] = {}
-        self._ticker = Ticker("sedp-access-log", save_s, self.save)
+        self._ticker = Ticker("sedp-access-log", lambda: save_s, self.save)
 
     def record(self, name: str, keys: Keys) -> None:
         """Note that a table of this name was asked for `keys`, uint64[n]."""

@@ -32,7 +32,6 @@ from sedp.storage.updates import UpdateWriter
 from sedp.storage.writer import Writer
 
 LMDB_BYTES_MAX = 1 << 40
-FOLLOW_S = 0.02  # between two looks at what the writer has committed
 WATCH_S = 1.0  # between two searches for readers that were killed, and for the file
 
 _log = logging.getLogger(__name__)
@@ -106,9 +105,9 @@ class OpenStore:
         if self._rebuilder is not None:
             self._rebuilder.start()
         ticker = (
-            Ticker("sedp-follower", FOLLOW_S, self.refresh)
-            if self._writer is None
-            else Ticker("sedp-watch", WATCH_S, self._watch)
+            Ticker("sedp-follower", self._follower.pause_s, self.refresh)
+            if self._follower is not None
+            else Ticker("sedp-watch", lambda: WATCH_S, self._watch)
         )
         self._closing.callback(ticker.close)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from sedp.storage.shared_ram import SharedRam
 from sedp.storage.table_versions import TableVersions
 
-STALLED_LOOKS = (
-    50  # at the writer's work, some 1 s; an owner that shows nothing of it hangs, or died
-)
+STALLED_LOOKS = 50  # in 1 s or more; an owner that shows nothing of what was written hangs, or died
 
 
 class RamSharing:

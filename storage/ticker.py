@@ -12,10 +12,14 @@ _log = logging.getLogger(__name__)
 
 
 class Ticker:
-    """Calls `task` every `period_s` seconds until it is closed; a failure is logged once a row."""
+    """Calls `task` again and again until it is closed; a failure is logged once a row.
 
-    def __init__(self, name: str, period_s: float, task: Callable[[], None]) -> None:
-        self._period_s = period_s
+    Args:
+        pause_s: seconds before each call, asked for anew each time.
+    """
+
+    def __init__(self, name: str, pause_s: Callable[[], float], task: Callable[[], None]) -> None:
+        self._pause_s = pause_s
         self._task = task
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -23,7 +27,7 @@ class Ticker:
 
     def _run(self) -> None:
         said = ""
-        while not self._closing.wait(self._period_s):
+        while not self._closing.wait(self._pause_s()):
             try:
                 self._task()
                 said = ""

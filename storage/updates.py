@@ -86,7 +86,7 @@ class UpdateWriter:
         self._is_unsynced = False
         self._thread = threading.Thread(target=self._run, name="sedp-updates", daemon=True)
         self._thread.start()
-        self._flusher = Ticker("sedp-flush", FLUSH_S, self._flush_unsynced)
+        self._flusher = Ticker("sedp-flush", lambda: FLUSH_S, self._flush_unsynced)
 
     def submit(self, update: Update) -> Future[Receipt]:
         """Queue an update; the future is its receipt.

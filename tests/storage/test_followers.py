@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sedp.storage import following
 from sedp.storage.store import ParameterStore
 from sedp.storage.update_log import ENTRIES_MAX
 from tests.storage.reading import KEYS, fill, reading, update
@@ -73,3 +74,21 @@ def test_reader_without_a_warm_tier_follows_the_truth(tmp_path: Path) -> None:
             assert reader.sees(500, 2)
             fill(store, 3)
             assert reader.sees(0, 3, 3)
+
+
+def test_follower_looks_less_often_while_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "FOLLOW_S", 60.0)
+    monkeypatch.setattr(following, "QUIET_S", 600.0)
+    with ParameterStore.open(tmp_path, create=True) as store:
+        fill(store)
+        with ParameterStore.open(tmp_path, read_only=True) as reader:
+            follower = reader._parts._follower
+            assert follower is not None
+            pauses = [follower.pause_s() for _ in range(2 * following.QUIET_LOOKS)]
+            assert pauses == sorted(pauses)
+            assert set(pauses) == {60.0, 600.0}
+            update(store, 10, 2)
+            reader.refresh()
+            assert follower.pause_s() == 60.0

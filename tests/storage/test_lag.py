@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage import lag, opening
+from sedp.storage import following, lag
 from sedp.storage.lag import CompleteMark
 from sedp.storage.store import ParameterStore
 from tests.storage.full_lmdb import let_lmdb_be_full
@@ -63,7 +63,7 @@ def test_reader_that_opens_while_lmdb_lacks_updates_sees_them(
                 assert reader.sees(60, 2)
                 update(store, 60, 3)
                 assert reader.sees(60, 3)
-    monkeypatch.setattr(opening, "FOLLOW_S", 60.0)  # what the first look-up sees counts
+    monkeypatch.setattr(following, "FOLLOW_S", 60.0)  # what the first look-up sees counts
     with ParameterStore.open(tmp_path, ram_bytes=ram_bytes, read_only=True) as store:
         check_rows(store.table("user"), 60, 3)
 

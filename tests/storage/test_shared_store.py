@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sedp.storage.opening import FOLLOW_S
+from sedp.storage.following import QUIET_S
 from sedp.storage.ram_sharing import STALLED_LOOKS
 from sedp.storage.shared_ram import SharedRam
 from sedp.storage.store import ParameterStore
@@ -119,7 +119,7 @@ def test_readers_stay_with_shared_rows_while_lmdb_is_full(
             opened.enter_context(owner(tmp_path, fd))
         reader = opened.enter_context(shared_reader(tmp_path, fd))
         reader.waits_for(1)
-        version, enough_s = 1, time.monotonic() + 2 * STALLED_LOOKS * FOLLOW_S
+        version, enough_s = 1, time.monotonic() + 2 * STALLED_LOOKS * QUIET_S
         with monkeypatch.context() as patch:
             let_lmdb_be_full(patch)
             while time.monotonic() < enough_s:
