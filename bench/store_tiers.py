@@ -2,8 +2,8 @@
 
 Both have RAM for 5 % of the rows. Where LMDB has half of the rows, plain Python is told beforehand
 which half is asked for most; the store has to find out, in passes over the keys before it is
-measured. The batches are of one fixed stream, so what is hot does not change; it has ten keys for
-each row of the table, so that the rare ones are met as well.
+measured, until hardly a row moves up any more. The batches are of one fixed stream, so what is hot
+does not change; it has ten keys for each row of the table, so that the rare ones are met as well.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ RAM_SHARE = 0.05  # of the rows that have a place in RAM
 LMDB_SHARE = 0.5
 DRAWS_PER_ROW = 10
 PLAIN_BATCHES = 400  # until the LRU is full: a dict has no more to learn
-PASSES = 2  # over all batches until RAM and LMDB have what they should
+PASSES = 2  # over all batches, at least
+PASSES_MAX = 12
+MOVED_MAX = 0.002  # of the rows in one pass: then RAM and LMDB have what they should
 PLAIN_GOAL = at_least(15, 25)
 DENSE_GOAL = at_least(0.4, 0.6)
 TAIL_GOAL = Goal(1000)
@@ -120,12 +122,21 @@ def ram_bytes_for(places: int, row_bytes: int) -> int:
 def settled(built: Built, held: Opened, ids: Ints) -> Callable[[int], object]:
     """`Table.lookup` of a batch by its number, after passes over all until each row has a tier."""
     look_up = built.look_up(held.table, ids)
-    for _ in range(PASSES):
-        for at in range(len(ids)):
-            look_up(at)
-            if at % 16 == 0:
-                held.store.settle()  # else its queue is full, and what it drops never moves
+    moved = 0
+    for number in range(PASSES_MAX):
+        before, moved = moved, _passed(held, look_up, len(ids))
+        if number + 1 >= PASSES and moved - before <= MOVED_MAX * len(built.keys):
+            break
     return look_up
+
+
+def _passed(held: Opened, look_up: Callable[[int], object], batches: int) -> int:
+    """Look all batches up once; how many rows have moved into LMDB so far."""
+    for at in range(batches):
+        look_up(at)
+        if at % 16 == 0:
+            held.store.settle()  # else its queue is full, and what it drops never moves
+    return held.store.statistics().moves.promoted
 
 
 def warm_up(look_up: Callable[[int], object], batches: int) -> None:

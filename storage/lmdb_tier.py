@@ -45,7 +45,7 @@ class LmdbTier:
         self.shape = shape
         self._lock = threading.Lock()
         self._lookups = self._hits = self._corrupt = 0
-        self._is_cold = False
+        self.is_cold = False  # the last batch had to wait for the disk
 
     @property
     def is_whole(self) -> bool:
@@ -74,7 +74,7 @@ class LmdbTier:
         with self._database.reading() as snapshot:
             table = None if snapshot is None else snapshot.tables.get(self._name)
             if snapshot is not None and table is not None:
-                if self._is_cold:
+                if self.is_cold:
                     self._fetch(table.pages, snapshot.base, keys, wanted)
                 held, corrupt = read_rows(
                     table.pages,
@@ -87,7 +87,7 @@ class LmdbTier:
                     missing,
                     found,
                 )
-        self._is_cold = is_cold(blocks_read() - blocks, len(wanted))
+        self.is_cold = is_cold(blocks_read() - blocks, len(wanted))
         with self._lock:
             self._lookups += len(wanted)
             self._hits += held

@@ -39,6 +39,8 @@ from sedp.storage.shared_rows import SharedRows
 from sedp.storage.statistics import TableStatistics
 from sedp.storage.tier import Keys, Mask, Rows
 
+RESIDENT_ONE_IN = 4  # of the rows that LMDB had in memory, which is offered to RAM
+COLD_ONE_IN = 2  # … that came from the disk: RAM saves more there, and must learn sooner
 TRIES = 3  # of a look-up, while shared rows come back
 
 
@@ -158,7 +160,7 @@ class TableVersion:
             self.heat.note(keys[wanted])
             found, damaged = warm.answer(keys, wanted, rows, missing)
             if len(found) and self.share.row_sets:
-                self._offer(keys, rows, found, since)
+                self._offer(warm, keys, rows, found, since)
             if len(found) == len(wanted):
                 return 0
             wanted = np.flatnonzero(missing)
@@ -170,13 +172,14 @@ class TableVersion:
     def _usable_warm(self) -> LmdbTier | None:
         return None if self._bypasses_warm else self.warm
 
-    def _offer(self, keys: Keys, rows: Rows, found: Positions, since: int) -> None:
-        """Offer RAM every other row that LMDB had, in turn.
+    def _offer(self, warm: LmdbTier, keys: Keys, rows: Rows, found: Positions, since: int) -> None:
+        """Offer RAM some of the rows that LMDB had, others each time.
 
         To offer a row takes longer than to read it there again; what is wanted comes by again.
         """
-        self._turn ^= 1
-        offered = found[self._turn :: 2]
+        one_in = COLD_ONE_IN if warm.is_cold else RESIDENT_ONE_IN
+        self._turn = (self._turn + 1) % one_in
+        offered = found[self._turn :: one_in]
         self._ram.put_many(keys[offered], rows[offered], since)
 
     def _promote(self, keys: Keys, is_damaged: bool) -> None:
