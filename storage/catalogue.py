@@ -2,21 +2,27 @@
 
 What the catalogue does not name does not exist: the remains of an import that died are files and
 families without an entry, removed at the next chance. It is JSON after its own checksum.
+
+An entry carries the entries that it chains on, so that a base goes with the last version over it,
+and no sooner, whether it is still a version of its own or not.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sedp.errors import CorruptionError, StoreError
+from sedp.storage.arguments import check_same_table
 from sedp.storage.rocksdb_opening import entry_name
 from sedp.storage.table_spec import TableSpec
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, FORMAT)
+CHAIN_MAX = 12  # deltas on a whole version: RocksDB then takes about four times as long to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +33,30 @@ class Entry:
         spec: with its version.
         rows: how many it has.
         seed: random 64 bits, mixed into its checksums; no two imports share one.
+        base: whose rows it has where it has none of its own; None if it is whole.
+        records: of its own when it was imported, removals too; 0 if it is whole.
     """
 
     spec: TableSpec
     rows: int
     seed: int
+    base: Entry | None = None
+    records: int = 0
 
     @property
     def name(self) -> str:
         """What its parts are called in RocksDB and LMDB."""
         return entry_name(self.spec.name, self.spec.version, self.seed)
+
+    @property
+    def versions_below(self) -> tuple[int, ...]:
+        """Versions that it chains on, the nearest first."""
+        return tuple(entry.spec.version for entry in self.chain[1:])
+
+    @property
+    def chain(self) -> tuple[Entry, ...]:
+        """This, its base, the base of that, down to a whole one."""
+        return (self,) if self.base is None else (self, *self.base.chain)
 
 
 class Catalogue:
@@ -61,6 +81,11 @@ class Catalogue:
         return self._entries
 
     @property
+    def links(self) -> Iterator[Entry]:
+        """All entries and what they chain on; some more than once."""
+        return (link for entry in self._entries for link in entry.chain)
+
+    @property
     def current(self) -> tuple[Entry, ...]:
         """The current version of every table."""
         return tuple(
@@ -75,10 +100,34 @@ class Catalogue:
         """The current version of a table; None if there is no such table."""
         return self._current.get(name)
 
-    def next_entry(self, spec: TableSpec, seed: int) -> Entry:
-        """The entry, as yet without rows, of the version to come after those kept."""
+    def next_entry(self, spec: TableSpec, seed: int, base: int | None = None) -> Entry:
+        """The entry, as yet without rows, of the version to come after those kept.
+
+        Args:
+            base: the version it chains on, which is kept.
+
+        Raises:
+            StoreError: the base is not there, has another spec, or ends a chain of the most links.
+        """
         version = max(self.versions(spec.name), default=0) + 1
-        return Entry(replace(spec, version=version), 0, seed)
+        below = None if base is None else self._base(spec, base)
+        return Entry(replace(spec, version=version), 0, seed, below)
+
+    def _base(self, spec: TableSpec, version: int) -> Entry:
+        for entry in self._entries:
+            if (entry.spec.name, entry.spec.version) == (spec.name, version):
+                check_same_table(entry.spec, spec)
+                if len(entry.chain) > CHAIN_MAX:
+                    raise StoreError(
+                        f"table {spec.name!r}: version {version} chains on {CHAIN_MAX} others, "
+                        "which is the limit; import the delta with --onto-current, which makes a "
+                        "whole version of all of them, or import the table whole"
+                    )
+                return entry
+        kept = ", ".join(map(str, self.versions(spec.name))) or "none"
+        raise StoreError(
+            f"table {spec.name!r} has no version {version} to chain on; versions kept: {kept}"
+        )
 
     def with_entry(self, entry: Entry) -> Catalogue:
         """The catalogue after publishing `entry`: it is current, what was current is kept."""
@@ -120,7 +169,7 @@ class Catalogue:
                 "the store's catalogue does not match its checksum; restore the rocksdb folder"
             )
         document = json.loads(data[4:])
-        if document["format"] != FORMAT:
+        if document["format"] not in READABLE:
             raise StoreError(
                 f"the store has format {document['format']}, this SEDP reads {FORMAT}; import its "
                 "tables into a new store, or use the SEDP that wrote it"
@@ -128,6 +177,13 @@ class Catalogue:
         return cls((_entry(**fields) for fields in document["tables"]), document["current"])
 
 
-def _entry(spec: dict[str, Any], rows: int, seed: int) -> Entry:
+def _entry(
+    spec: dict[str, Any],
+    rows: int,
+    seed: int,
+    base: dict[str, Any] | None = None,
+    records: int = 0,
+) -> Entry:
     default, columns = tuple(spec.pop("default")), tuple(spec.pop("columns"))
-    return Entry(TableSpec(default=default, columns=columns, **spec), rows, seed)
+    below = None if base is None else _entry(**base)
+    return Entry(TableSpec(default=default, columns=columns, **spec), rows, seed, below, records)

@@ -24,6 +24,7 @@ from sedp.storage.bucket_writer import BucketWriter
 from sedp.storage.catalogue import Entry
 from sedp.storage.lag import Change, CompleteMark, Lag
 from sedp.storage.lmdb_database import LmdbDatabase
+from sedp.storage.preserving import preserved
 from sedp.storage.recovery import batch_values, read_epoch
 from sedp.storage.rocksdb_database import RocksDatabase
 from sedp.storage.row_format import seal
@@ -191,10 +192,9 @@ class Committer:
         return changes
 
     def _write(self, changes: list[Change], ids: list[str], epoch: int, sync: bool) -> None:
-        batch = [
-            (entry.name, places_of(keys, entry.spec.layout), records)
-            for entry, keys, records in changes
-        ]
+        batch = preserved(self._truth, self._versions.catalogue, changes)
+        for entry, keys, records in changes:
+            batch.append((entry.name, places_of(keys, entry.spec.layout), records))
         pending = {entry.name: keys for entry, keys in self._lag.joined(changes).items()}
         is_acknowledged = False
         try:

@@ -22,6 +22,7 @@ from sedp.errors import CorruptionError, StoreError
 from sedp.storage.bucket import BucketShape, keys_at
 from sedp.storage.bucket_filler import BucketFiller
 from sedp.storage.catalogue import Catalogue, Entry
+from sedp.storage.delta_loading import DeltaWriter
 from sedp.storage.import_progress import ImportProgress, ImportSource, is_resumable
 from sedp.storage.lmdb_database import LmdbDatabase
 from sedp.storage.rocksdb_database import RocksDatabase
@@ -35,6 +36,7 @@ from sedp.storage.warm_version import WarmVersion
 Chunks = Iterable[tuple[Keys, NDArray[Any]]]
 Progress = Callable[[int], None]
 
+NO_KEYS: Keys = np.empty(0, np.uint64)
 SPARSENESS_MAX = 4  # keys of a dense table for each row: more, and its buckets are mostly empty
 
 _log = logging.getLogger(__name__)
@@ -61,29 +63,37 @@ class Loader:
         chunks: Chunks | ImportSource,
         progress: Progress | None,
         base: RocksdbTier | None = None,
+        removed: Keys = NO_KEYS,
     ) -> Entry:
         """Load all rows; returns the entry with their number.
+
+        Of an entry that chains on another, only what is given is written.
 
         Cut off by a signal or a crash, the import of a source goes on where it was, next time.
 
         Args:
             base: a version whose rows come first, so that those of `chunks` go over them.
+            removed: uint64[n], keys that have no row, whatever the base of the entry says.
 
         Raises:
             StoreError: a chunk does not fit the table, or the disk failed.
         """
         try:
             runs = self._sorted(entry.spec, chunks, base)
-            count = self._write(entry, runs, progress)
+            if entry.base is None:
+                entry = replace(entry, rows=self._write(entry, runs, progress))
+            else:
+                delta = DeltaWriter(self._truth, entry, entry.base, self._folder)
+                entry = delta.write(runs, removed, progress)
         except BaseException as err:
             if isinstance(err, Exception):
                 self._remove_folder()  # first, because to drop a version takes some disk too
-            self.discard([entry.name])
+            self._discard(entry.name)
             if isinstance(err, OSError):
                 raise StoreError(f"import of {entry.spec.name!r} failed: {err}") from err
             raise
         self._remove_folder()
-        return replace(entry, rows=count)
+        return entry
 
     def _sorted(
         self, spec: TableSpec, chunks: Chunks | ImportSource, base: RocksdbTier | None
@@ -165,8 +175,15 @@ class Loader:
         """Remove what the catalogue does not name, but for an import that can be resumed."""
         if not is_resumable(self._folder):
             self._remove_folder()
-        names = {entry.name for entry in catalogue.entries}
-        self.discard((self._truth.names | self._warm.names()) - names)
+        self.clean(catalogue)
+
+    def clean(self, catalogue: Catalogue) -> None:
+        """Remove versions that are not in the catalogue, but for what others chain on."""
+        served = {entry.name for entry in catalogue.entries}
+        self._drop_all(self._warm.names() - served, self._warm.drop)
+        self._drop_all(
+            self._truth.names - {link.name for link in catalogue.links}, self._truth.drop
+        )
 
     def rebuild(
         self, entry: Entry, truth: RocksdbTier, is_cancelled: Callable[[], bool]
@@ -205,19 +222,17 @@ class Loader:
         filler.finish()
         return WarmVersion(filler.shape, filler.rows)
 
-    def discard(self, names: Iterable[str]) -> None:
-        """Remove versions from both tiers, as far as they are there.
+    def _discard(self, name: str) -> None:
+        self._drop_all(self._warm.names() & {name}, self._warm.drop)
+        self._drop_all(self._truth.names & {name}, self._truth.drop)
 
-        What a full disk keeps from being removed is removed at the next open.
-        """
+    def _drop_all(self, names: Iterable[str], drop: Callable[[str], None]) -> None:
+        """What a full disk keeps from being removed is removed later."""
         for name in names:
             try:
-                if name in self._warm.names():
-                    self._warm.drop(name)
-                if name in self._truth.names:
-                    self._truth.drop(name)
+                drop(name)
             except StoreError as err:
-                _log.warning("%s; the next open removes %s", err, name)
+                _log.warning("%s; the next import or open removes %s", err, name)
 
     def _remove_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -12,7 +12,6 @@ is answered from LMDB. Tables that fit are loaded into RAM whole, at 1 to 2 mill
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict
@@ -22,12 +21,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.arguments import check_same_table
 from sedp.storage.import_progress import ImportSource
+from sedp.storage.importing import Base, Import
 from sedp.storage.miss_policy import MissRule
 from sedp.storage.opening import LMDB_BYTES_MAX, Budgets, OpenStore, open_store
+from sedp.storage.ram_scaling import RamScaling
 from sedp.storage.rocksdb_options import CACHE_BYTES
-from sedp.storage.rocksdb_tier import RocksdbTier
 from sedp.storage.shared_ram import SharedRam
 from sedp.storage.statistics import StoreStatistics
 from sedp.storage.table import Table
@@ -42,10 +41,10 @@ class ParameterStore:
     """Open with `ParameterStore.open`; close it, or use it as a context manager."""
 
     def __init__(self, parts: OpenStore, norms: Mapping[str, float] | None = None) -> None:
-        self._path = parts.path
         self._parts = parts
         self._norms = dict(norms or {})
         self._versions = parts.versions
+        self.ram = RamScaling(parts.versions)
 
     @classmethod
     def open(
@@ -108,6 +107,13 @@ class ParameterStore:
         """Versions kept of a table, ascending; none if there is no such table."""
         return self._versions.catalogue.versions(name)
 
+    def chain(self, name: str) -> tuple[int, ...]:
+        """Versions that the current one chains on, the nearest first, the last of them whole.
+
+        Some are kept for it alone, and cannot be looked up by themselves.
+        """
+        return self._versions.current(name).entry.versions_below
+
     # Versions ---------------------------------------------------------------------------------
 
     def import_table(
@@ -117,13 +123,21 @@ class ParameterStore:
         *,
         progress: Callable[[int], None] | None = None,
         onto_current: bool = False,
+        base: Base = None,
+        removed: Keys | None = None,
     ) -> TableSpec:
         """Publish a new version of a table; look-ups go on meanwhile, in the version before.
+
+        With a base it takes the time of the delta alone, not that of the table; look-ups are
+        answered from RocksDB, with a higher latency, until LMDB has it, see `settle`.
 
         Args:
             spec: its version is ignored.
             onto_current: the rows are a delta: the new version has those of the current one too,
                 as they are when this starts; `spec` must be as that one's.
+            base: the rows are a delta on this version, a number or "current", which is not copied:
+                the new one has its rows, as they are when this ends, but for those given.
+            removed: uint64[n], keys that have no row in the new version, though the base has one.
             chunks: (uint64[m], dtype[m, dim]) in any order; of a key given twice the last counts.
                 From an `ImportSource` an import that was cut off is resumed.
             progress: told how many rows are stored so far.
@@ -132,23 +146,13 @@ class ParameterStore:
             The spec with its version.
 
         Raises:
-            StoreError: a chunk does not fit, the disk failed, or the store is read-only. The
-                version before is then still current.
+            StoreError: a chunk does not fit, too many versions chain, the disk failed, or the
+                store is read-only. The version before is then still current.
         """
-        writer = self._parts.writer("import")
-        with writer.importing:
-            catalogue = self._versions.catalogue
-            entry = catalogue.next_entry(spec, int.from_bytes(os.urandom(8), "little"))
-            base = self._base(spec) if onto_current else None
-            entry = writer.loader.load(entry, chunks, progress, base)
-            # Should this fail, nobody knows which catalogue is on disk: the next open cleans up.
-            writer.publish(catalogue.with_entry(entry))
-        return entry.spec
-
-    def _base(self, spec: TableSpec) -> RocksdbTier:
-        version = self._versions.current(spec.name)
-        check_same_table(version.spec, spec)
-        return version.truth
+        delta = Import(spec, chunks, base, removed, onto_current)
+        spec = delta.publish(self._parts.writer("import"), progress)
+        self._parts.fill_warm()
+        return spec
 
     def roll_back(self, name: str, version: int | None = None) -> TableSpec:
         """Make another kept version of a table current; it answers from the next look-up on.

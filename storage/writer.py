@@ -39,6 +39,6 @@ class Writer:
             self.truth.write_catalogue(catalogue.encode())
             self.committer.tell_of_catalogue()
             self.refresh()
-            gone = self.versions.adopt(catalogue)
+            self.versions.adopt(catalogue)
         self.versions.divide_ram()
-        self.loader.discard(entry.name for entry in gone)
+        self.loader.clean(catalogue)

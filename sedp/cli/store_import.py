@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -18,14 +19,21 @@ from sedp.cli.options import (
 from sedp.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sedp.storage.bucket import Layout
     from sedp.storage.row_codec import RowFormat
+    from sedp.storage.store import ParameterStore
+    from sedp.storage.table_file import TableFile
+    from sedp.storage.table_spec import TableSpec
 
 
 @click.command(
     "import",
     epilog="Examples:\n\n  sedp store import .sedp/store user rows.npz\n\n"
-    "  sedp store import .sedp/store ad ads.parquet --id ad_id --columns ctr,price --default 0",
+    "  sedp store import .sedp/store ad ads.parquet --id ad_id --columns ctr,price --default 0\n\n"
+    "  sedp store import .sedp/store user hour.npz --base current --removed gone.npy",
 )
 @folder_argument("path")
 @click.argument("name")
@@ -64,7 +72,21 @@ if TYPE_CHECKING:
 @click.option(
     "--onto-current",
     is_flag=True,
-    help="FILE is a delta: the new version has the rows of the current one too.",
+    help="FILE is a delta: the new version has the rows of the current one too, copied.",
+)
+@click.option(
+    "--base",
+    default="",
+    metavar="N|current",
+    help="FILE is a delta on this version, which is not copied: the new one chains on it, and is "
+    "current as soon as the delta is on disk. Type, default, format and layout are the base's.",
+)
+@click.option(
+    "--removed",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    metavar="KEYS",
+    help="With --base: a .npy file of integer keys that have no row any more.",
 )
 def command(
     path: Path,
@@ -79,6 +101,8 @@ def command(
     layout: Layout,
     lmdb_bytes: int | None,
     onto_current: bool,
+    base: str,
+    removed: Path | None,
 ) -> None:
     """Publish FILE as the next version of table NAME; the store at PATH is made if need be.
 
@@ -92,31 +116,85 @@ def command(
     from sedp.storage.import_progress import ImportSource
     from sedp.storage.opening import LMDB_BYTES_MAX
     from sedp.storage.store import ParameterStore
-    from sedp.storage.table_formats import open_table_file
     from sedp.storage.table_spec import TableSpec
 
-    source = open_table_file(
-        file, dtype=dtype or "", columns=split_names(columns), id_column=id_column, tensor=tensor
-    )
-    row = _default_row(default, source.dim)
-    spec = TableSpec(
-        name,
-        source.dim,
-        source.dtype,
-        row,
-        columns=source.columns,
-        row_format=row_format,
-        layout=layout,
-    )
     limit = LMDB_BYTES_MAX if lmdb_bytes is None else lmdb_bytes
-    with (
-        ParameterStore.open(path, ram_bytes=0, lmdb_bytes=limit, create=True) as store,
-        progress_bar(f"importing {name}", source.row_count) as progress,
-    ):
+    on, file_options = _base(base), FileOptions(file, dtype or "", columns, id_column, tensor)
+    if on is None:
+        source = file_options.open()
+        row = _default_row(default, source.dim)
+        spec = TableSpec(name, source.dim, source.dtype, row, 0, source.columns, row_format, layout)
+    with ParameterStore.open(path, ram_bytes=0, lmdb_bytes=limit, create=on is None) as store:
+        if on is not None:
+            spec = store.table(name, None if on == "current" else on).spec
+            source = file_options.open_as(spec)
         rows = ImportSource.of_file(file, f"{id_column} {tensor}", source.chunks_from)
-        spec = store.import_table(spec, rows, progress=progress, onto_current=onto_current)
+        gone = None if removed is None else _keys(removed)
+        with progress_bar(f"importing {name}", source.row_count) as progress:
+            spec = store.import_table(
+                spec, rows, progress=progress, onto_current=onto_current, base=on, removed=gone
+            )
+        click.echo(f"table {name!r}: version {spec.version}{_chain(store, name)} is current")
         store.settle()
-    click.echo(f"table {name!r}: version {spec.version} is current")
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """What the options say of the file."""
+
+    file: Path
+    dtype: str
+    columns: str
+    id_column: str
+    tensor: str
+
+    def open(self) -> TableFile:
+        """As they say."""
+        return self._open(self.dtype, split_names(self.columns))
+
+    def open_as(self, spec: TableSpec) -> TableFile:
+        """As rows of a table that is there, with its own columns where they name none."""
+        source = self._open(spec.dtype, split_names(self.columns) or spec.columns)
+        if source.dim != spec.dim:
+            raise ConfigError(
+                f"{self.file} has rows of {source.dim} numbers, table {spec.name!r} of {spec.dim}; "
+                "choose them with --columns or --tensor, or import the file without --base"
+            )
+        return source
+
+    def _open(self, dtype: str, columns: tuple[str, ...]) -> TableFile:
+        from sedp.storage.table_formats import open_table_file
+
+        return open_table_file(
+            self.file, dtype=dtype, columns=columns, id_column=self.id_column, tensor=self.tensor
+        )
+
+
+def _base(text: str) -> int | Literal["current"] | None:
+    if text in ("", "current"):
+        return "current" if text else None
+    try:
+        return int(text)
+    except ValueError as err:
+        raise ConfigError(f"--base {text!r} is neither a version's number nor `current`") from err
+
+
+def _keys(path: Path) -> NDArray[np.uint64]:
+    import numpy as np
+
+    from sedp.storage.table_file import as_keys
+
+    try:
+        with path.open("rb") as file:
+            ids = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError) as err:
+        raise ConfigError(f"--removed {path}: {err}; give a .npy file of integer keys") from err
+    return as_keys(path, ids)
+
+
+def _chain(store: ParameterStore, name: str) -> str:
+    below = ", ".join(map(str, store.chain(name)))
+    return f" on {below}" if below else ""
 
 
 def _default_row(text: str, dim: int) -> tuple[float | int, ...]:

@@ -29,7 +29,8 @@ COLD = ("lmdb", "rocksdb")
 def stats(path: Path, as_json: bool) -> None:
     """Show the tables of the store at PATH; a process that serves from it may go on.
 
-    The current version of each table is shown, with what it takes on disk. What RAM holds and how
+    The current version of each table is shown, with what it takes on disk and, of a delta, the
+    versions that it chains on. What RAM holds and how
     it is asked belongs to the process that serves: its status page shows that.
     """
     from sedp.storage.store import ParameterStore
@@ -37,15 +38,18 @@ def stats(path: Path, as_json: bool) -> None:
     with ParameterStore.open(path, ram_bytes=0, read_only=True) as store:
         statistics = store.statistics()
         versions = {spec.name: store.versions(spec.name) for spec in store.tables()}
+        chains = {spec.name: store.chain(spec.name) for spec in store.tables()}
     if as_json:
-        tables = [_document(table, versions[table.spec.name]) for table in statistics.tables]
+        tables = [_document(table, versions, chains) for table in statistics.tables]
         click.echo(json.dumps({"path": str(path), "tables": tables}, indent=2))
     else:
-        _print_tables(statistics, versions)
+        _print_tables(statistics, versions, chains)
 
 
-def _document(table: TableStatistics, versions: tuple[int, ...]) -> dict[str, Any]:
-    document = {**asdict(table.spec), "versions": versions, "rows": table.rows}
+def _document(table: TableStatistics, versions: Versions, chains: Versions) -> dict[str, Any]:
+    name = table.spec.name
+    document = {**asdict(table.spec), "versions": versions[name], "chain": chains[name]}
+    document["rows"] = table.rows
     for tier in table.tiers:
         if tier.tier in COLD:
             document[f"{tier.tier}_bytes"] = tier.bytes
@@ -54,7 +58,7 @@ def _document(table: TableStatistics, versions: tuple[int, ...]) -> dict[str, An
     return document
 
 
-def _print_tables(statistics: StoreStatistics, versions: Versions) -> None:
+def _print_tables(statistics: StoreStatistics, versions: Versions, chains: Versions) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.filesize import decimal
@@ -68,7 +72,7 @@ def _print_tables(statistics: StoreStatistics, versions: Versions) -> None:
         warm = tiers.get("lmdb")
         grid.add_row(
             spec.name,
-            _version(spec.version, versions[spec.name]),
+            _version(spec.version, versions[spec.name], chains[spec.name]),
             f"{table.rows:,}",
             _row(spec),
             decimal(tiers["rocksdb"].bytes),
@@ -77,9 +81,10 @@ def _print_tables(statistics: StoreStatistics, versions: Versions) -> None:
     Console().print(grid)
 
 
-def _version(current: int, kept: tuple[int, ...]) -> str:
+def _version(current: int, kept: tuple[int, ...], below: tuple[int, ...]) -> str:
+    chained = f"{current} on {', '.join(map(str, below))}" if below else str(current)
     others = ", ".join(str(version) for version in kept if version != current)
-    return f"{current} ({others} kept)" if others else str(current)
+    return f"{chained} ({others} kept)" if others else chained
 
 
 def _row(spec: TableSpec) -> str:

@@ -1,8 +1,8 @@
 """Any history of a store agrees with plain dicts, here and in a process that follows.
 
-Imports, updates, ways back, look-ups, reopenings with and without LMDB, placement and backups, in
-tables of every layout and row format. SEDP_HISTORIES says how many; `make histories` runs 500, and
-`make histories HISTORIES=20000` is for a night.
+Imports, whole or as deltas that chain, updates, ways back, look-ups, reopenings with and without
+LMDB, placement and backups, in tables of every layout and row format. SEDP_HISTORIES says how many;
+`make histories` runs 500, and `make histories HISTORIES=20000` is for a night.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sedp.errors import StoreError
+from sedp.storage import catalogue
 from sedp.storage.store import LMDB_BYTES_MAX, ParameterStore
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.updates import Durability
 from tests.storage.follower import Follower
+from tests.storage.table_model import TableModel, expected_rows, rows_of
 from tests.storage.tables import keys_of, look_up
 
 HISTORIES = int(os.environ.get("SEDP_HISTORIES", "60"))
+CHAIN_MAX = 3
 LAST = (1 << 64) - 1
 keys = st.one_of(st.integers(0, 60), st.just(LAST))
 names = st.sampled_from(["ad", "user"])
@@ -52,28 +54,6 @@ specs = st.one_of(
         layout=st.sampled_from(["hashed", "dense"]),
     ),
 )
-
-
-@dataclass
-class TableModel:
-    """What a table should be."""
-
-    current: int = 0
-    versions: dict[int, tuple[TableSpec, dict[int, int]]] = field(default_factory=dict)
-
-
-def rows_of(spec: TableSpec, numbers: list[int]) -> Any:
-    """Rows of one number each, as they are given to the store."""
-    return np.repeat(np.array(numbers, spec.row_dtype)[:, np.newaxis], spec.dim, axis=1)
-
-
-def expected_rows(spec: TableSpec, row_of: dict[int, int], wanted: list[int]) -> Any:
-    """Rows as they come back: rounded by their format; of an unknown key the default."""
-    rows = rows_of(spec, [row_of.get(key, 0) for key in wanted])
-    expected = np.empty_like(rows)
-    spec.decode(spec.encode(rows), expected)
-    expected[[key not in row_of for key in wanted]] = spec.default_row
-    return expected
 
 
 class StoreHistory(RuleBasedStateMachine):
@@ -110,10 +90,45 @@ class StoreHistory(RuleBasedStateMachine):
         spec = self.store.import_table(spec, arrays)
         table = self.tables.setdefault(spec.name, TableModel())
         assert spec.version == max(table.versions, default=0) + 1
-        kept = {v: held for v, held in table.versions.items() if v == table.current}
-        row_of = {key: value for chunk in chunks for key, value in chunk.items()}
-        table.versions = {**kept, spec.version: (spec, row_of)}
-        table.current = spec.version
+        table.publish(spec, {key: value for chunk in chunks for key, value in chunk.items()})
+
+    @precondition(lambda self: self.tables)
+    @rule(data=st.data(), row_of=values, gone=st.sets(keys, max_size=20), goes_back=st.booleans())
+    def chain(
+        self, data: st.DataObject, row_of: dict[int, int], gone: set[int], goes_back: bool
+    ) -> None:
+        name = data.draw(st.sampled_from([*self.tables]))
+        table = self.tables[name]
+        base = data.draw(st.sampled_from([*table.versions]))
+        spec, held = table.versions[base]
+        chunk = keys_of(*row_of), rows_of(spec, [*row_of.values()])
+        if table.below[base] == CHAIN_MAX:
+            with pytest.raises(StoreError, match="chains on 3 others, which is the limit"):
+                self.store.import_table(spec, [chunk], base=base)
+            if spec.layout == "hashed":  # updates take keys too far out for a dense table
+                self.compact(name, base)
+            return
+        spec = self.store.import_table(spec, [chunk], base=base, removed=keys_of(*gone))
+        assert self.store.chain(name)[0] == base
+        left = {key: value for key, value in held.items() if key not in gone}
+        table.publish(spec, {**left, **row_of}, table.below[base] + 1)
+        if goes_back and base in table.versions:
+            table.current = self.store.roll_back(name, base).version
+            if row_of:
+                # Keys that the delta has, and others next to them.
+                fresh = {key ^ 1: value + 1 for key, value in row_of.items() if key != LAST}
+                fresh[LAST] = 5
+                self.store.update(name, keys_of(*fresh), rows_of(spec, [*fresh.values()]))
+                held.update(fresh)
+
+    def compact(self, name: str, base: int) -> None:
+        table = self.tables[name]
+        if base != table.current:
+            self.store.roll_back(name, base)
+            table.current = base
+        spec, held = table.versions[base]
+        table.publish(self.store.import_table(spec, [], onto_current=True), {**held})
+        assert self.store.chain(name) == ()
 
     @precondition(lambda self: self.tables)
     @rule(
@@ -184,6 +199,25 @@ class StoreHistory(RuleBasedStateMachine):
         assert missing.tolist() == [key not in row_of for key in wanted]
         assert (rows == expected_rows(spec, row_of, wanted)).all()
 
+    @precondition(lambda self: any(map(any, (t.below.values() for t in self.tables.values()))))
+    @rule()
+    def ask_truth(self) -> None:
+        """Of all versions, as LMDB would hide what is wrong there."""
+        wanted = [*range(62), LAST]
+        for name, table in self.tables.items():
+            for entry in self.store._parts.versions.catalogue.entries:
+                if entry.spec.name == name:
+                    row_of = table.versions[entry.spec.version][1]
+                    stored = np.empty((len(wanted), entry.spec.row_bytes), np.uint8)
+                    missing = np.empty(len(wanted), np.bool_)
+                    truth = self.store._parts.versions.version(entry).truth
+                    truth.get_many(keys_of(*wanted), stored, missing)
+                    assert missing.tolist() == [key not in row_of for key in wanted]
+                    rows = np.empty((len(wanted), entry.spec.dim), entry.spec.row_dtype)
+                    entry.spec.decode(stored, rows)
+                    expected = expected_rows(entry.spec, row_of, wanted)
+                    assert (rows == expected)[~missing].all()
+
     @rule(wanted=st.lists(keys, max_size=50), data=st.data())
     def look_up_bags(self, wanted: list[int], data: st.DataObject) -> None:
         for name, table in self.tables.items():
@@ -246,7 +280,9 @@ class StoreHistory(RuleBasedStateMachine):
 @pytest.fixture(scope="module", autouse=True)
 def _follower() -> Any:
     StoreHistory.follower = Follower()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "CHAIN_MAX", CHAIN_MAX)
+        yield
     StoreHistory.follower.end()
 
 

@@ -45,6 +45,43 @@ def values(path: Path, *keys: int) -> list[float]:
     return [float(row[0]) for row in rows]
 
 
+# import --base ------------------------------------------------------------------------------------
+
+
+def test_delta_chains_on_the_version_it_names(path: Path, tmp_path: Path) -> None:
+    file = save(tmp_path / "hour.npz", np.array([3, 99]), 7)
+    np.save(tmp_path / "gone.npy", np.array([4, 3]))
+    result = run(
+        "import", path, "user", file, "--base", "current", "--removed", tmp_path / "gone.npy"
+    )
+    assert result.output == "table 'user': version 3 on 2 is current\n"
+    assert values(path, 2, 3, 4, 99) == [2, 7, 0, 7]
+    (table,) = json.loads(run("stats", path, "--json").output)["tables"]
+    assert (table["version"], table["chain"], table["rows"]) == (3, [2], ROWS)
+    assert table["lmdb_rows"] == ROWS
+    assert "3 on 2 (2 kept)" in run("stats", path).output
+    assert run("import", path, "user", file, "--base", "3").output.endswith(
+        "4 on 3, 2 is current\n"
+    )
+    assert "user version 4 in rocksdb: sound, 10 of 10 rows" in run("verify", path).output
+    run("rollback", path, "user")
+    assert values(path, 4) == [0]
+
+
+def test_delta_that_does_not_fit_is_refused(path: Path, tmp_path: Path) -> None:
+    file = save(tmp_path / "hour.npz", np.array([3]), 7)
+    with pytest.raises(ConfigError, match="--base 'v1' is neither a version's number nor"):
+        run("import", path, "user", file, "--base", "v1")
+    with pytest.raises(StoreError, match="'user' has no version 7; it has 1, 2"):
+        run("import", path, "user", file, "--base", "7")
+    with pytest.raises(ConfigError, match="integer keys"):
+        run("import", path, "user", file, "--base", "1", "--removed", file)
+    np.savez(tmp_path / "wide.npz", keys=np.arange(2), rows=np.zeros((2, 3), np.float32))
+    with pytest.raises(ConfigError, match="rows of 3 numbers, table 'user' of 2"):
+        run("import", path, "user", tmp_path / "wide.npz", "--base", "1")
+    assert values(path, 3) == [2]
+
+
 # update -------------------------------------------------------------------------------------------
 
 

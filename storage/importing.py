@@ -1,0 +1,77 @@
+"""Publishes a new version of a table: whole, or what a delta changes of a version before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from sedp.errors import StoreError
+from sedp.storage.arguments import check_same_table
+from sedp.storage.import_progress import ImportSource
+from sedp.storage.loader import NO_KEYS
+from sedp.storage.rocksdb_tier import RocksdbTier
+from sedp.storage.table_spec import TableSpec
+from sedp.storage.tier import Keys
+from sedp.storage.writer import Writer
+
+CURRENT: Literal["current"] = "current"
+
+Base = int | Literal["current"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """What becomes a version; see `ParameterStore.import_table`."""
+
+    spec: TableSpec
+    chunks: Iterable[tuple[Keys, NDArray[Any]]] | ImportSource
+    base: Base
+    removed: Keys | None
+    onto_current: bool
+
+    def check(self) -> None:
+        """Raises StoreError unless all this goes together."""
+        name = self.spec.name
+        if self.onto_current and self.base is not None:
+            raise StoreError(
+                f"import of {name!r}: onto_current makes a whole version, base one that chains on "
+                "another; give one of them"
+            )
+        if self.removed is None:
+            return
+        if self.base is None:
+            raise StoreError(
+                f"import of {name!r}: keys are removed from a version; say from which with base"
+            )
+        if self.removed.dtype != NO_KEYS.dtype or self.removed.ndim != 1:
+            raise StoreError(
+                f"import of {name!r}: removed keys are {self.removed.dtype}"
+                f"{list(self.removed.shape)}; they must be uint64[n] (view int64 ids as uint64)"
+            )
+
+    def publish(self, writer: Writer, progress: Callable[[int], None] | None) -> TableSpec:
+        """Load it, and make it current. Raises as `ParameterStore.import_table`."""
+        self.check()
+        with writer.importing:
+            catalogue = writer.versions.catalogue
+            below = self._below(writer)
+            base = catalogue.current_version(self.spec.name) if self.base == CURRENT else self.base
+            seed = int.from_bytes(os.urandom(8), "little")
+            entry = catalogue.next_entry(self.spec, seed, base)
+            removed = NO_KEYS if self.removed is None else self.removed
+            entry = writer.loader.load(entry, self.chunks, progress, below, removed)
+            # Should this fail, nobody knows which catalogue is on disk: the next open cleans up.
+            writer.publish(catalogue.with_entry(entry))
+        return entry.spec
+
+    def _below(self, writer: Writer) -> RocksdbTier | None:
+        """The version whose rows are copied, if any are; of a base that is not there it tells."""
+        if not self.onto_current and self.base != CURRENT:
+            return None
+        version = writer.versions.current(self.spec.name)
+        check_same_table(version.spec, self.spec)
+        return version.truth if self.onto_current else None
