@@ -30,22 +30,30 @@ def usable_cores(root: Path = Path("/")) -> int:
     return min([affinity, *(math.ceil(cores) for cores in _quotas(root))])
 
 
-def _quotas(root: Path) -> Iterator[float]:
-    """The quotas, in cores and > 0, of all control groups that this process is in."""
+def control_groups(controller: str, root: Path) -> Iterator[Path]:
+    """Folders of all groups that this process is in and that may bound it, of both versions.
+
+    A container may see only the top of the path.
+    """
     mount = root / "sys/fs/cgroup"
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in read_text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers:  # version 2: one tree for everything
-            for group in _groups(mount, path):
-                yield from _ratio(_read(group / "cpu.max"))
-        elif "cpu" in controllers.split(","):
-            for group in _groups(mount / "cpu", path):
-                quota, period = group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us"
-                yield from _ratio(f"{_read(quota)} {_read(period)}")
+            yield from _groups(mount, path)
+        elif controller in controllers.split(","):
+            yield from _groups(mount / controller, path)
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """The quotas, in cores and > 0, of all control groups that this process is in."""
+    for group in control_groups("cpu", root):
+        yield from _ratio(read_text(group / "cpu.max"))
+        quota, period = group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us"
+        yield from _ratio(f"{read_text(quota)} {read_text(period)}")
 
 
 def _groups(mount: Path, path: str) -> Iterator[Path]:
-    """The process's group and all above it. A container may see only the top of the path."""
+    """The process's group and all above it."""
     inside = [part for part in path.split("/") if part not in ("", ".", "..")]
     for depth in range(len(inside), -1, -1):
         yield mount.joinpath(*inside[:depth])
@@ -58,7 +66,8 @@ def _ratio(text: str) -> Iterator[float]:
         yield int(words[0]) / int(words[1])
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Of a file of the kernel's; "" if it cannot be read."""
     try:
         return path.read_text("ascii")
     except (OSError, UnicodeDecodeError):

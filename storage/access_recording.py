@@ -1,7 +1,7 @@
-"""Look-ups of a store that is being served, recorded for `sedp store advise`.
+"""Look-ups of a store that is being served, recorded: for `sedp store advise`, and to move RAM by.
 
-A log a table, in `<store>/access/<table>.npz`, which is replaced every minute and on closing. Each
-recording begins anew; so one process a store should record.
+A log a table; if it is saved, in `<store>/access/<table>.npz`, which is replaced every minute and
+on closing. Each recording begins anew; so one process a store should save.
 
 Look-ups run in several threads. They wait for each other's few microseconds, yet not for the
 milliseconds in which a log is copied to be saved: a batch that comes then is left out. Which one
@@ -58,10 +58,13 @@ class _Recording:
         finally:
             self._lock.release()
 
+    def snapshot(self) -> AccessSample:
+        with self._lock:
+            return self._access_log.snapshot()
+
     def take(self) -> AccessSample | None:
         """What is held now; None if that is nothing new."""
-        with self._lock:
-            sample = self._access_log.snapshot()
+        sample = self.snapshot()
         if sample.seen == self._saved:
             return None
         self._saved = sample.seen
@@ -80,12 +83,12 @@ class AccessRecorder:
     """Safe for threads.
 
     Args:
-        folder: where the logs go, `<table>.npz`.
+        folder: where the logs go, `<table>.npz`; None if nowhere.
         size: of a table now: its rows, and bytes of one.
         save_s: seconds between two savings.
     """
 
-    def __init__(self, folder: Path, size: Size, save_s: float = SAVE_S) -> None:
+    def __init__(self, folder: Path | None, size: Size, save_s: float = SAVE_S) -> None:
         self._folder = folder
         self._size = size
         self._lock = threading.Lock()
@@ -111,14 +114,25 @@ class AccessRecorder:
         Raises:
             StoreError: one cannot be written; the others may be.
         """
-        with self._lock:
-            recordings = dict(self._recordings)
-        for name, recording in recordings.items():
+        if self._folder is None:
+            return
+        for name, recording in self._begun().items():
             sample = recording.take()
             if sample is not None:
-                rows, row_bytes = self._size(name)  # a later version may have others
-                sample = replace(sample, rows=rows, row_bytes=row_bytes)
-                save_sample(sample, self._folder / f"{name}.npz")
+                save_sample(self._sized(sample), self._folder / f"{name}.npz")
+
+    def samples(self) -> list[AccessSample]:
+        """Of all tables that were asked for since the start."""
+        return [self._sized(recording.snapshot()) for recording in self._begun().values()]
+
+    def _begun(self) -> dict[str, _Recording]:
+        with self._lock:
+            return dict(self._recordings)
+
+    def _sized(self, sample: AccessSample) -> AccessSample:
+        """A later version may have other rows."""
+        rows, row_bytes = self._size(sample.table)
+        return replace(sample, rows=rows, row_bytes=row_bytes)
 
     def close(self) -> None:
         """Save for the last time; a disk that fails costs the log, no more."""
@@ -160,13 +174,13 @@ class RecordedStore:
     """What stages see of a store whose look-ups are recorded.
 
     Args:
-        path: of the store.
+        path: of the store; None if nothing is to be saved.
         save_s: seconds between two savings.
     """
 
-    def __init__(self, store: ParameterStore, path: Path, save_s: float = SAVE_S) -> None:
+    def __init__(self, store: ParameterStore, path: Path | None, save_s: float = SAVE_S) -> None:
         self._store = store
-        self._recorder = AccessRecorder(path / FOLDER, self._size, save_s)
+        self._recorder = AccessRecorder(path and path / FOLDER, self._size, save_s)
 
     def _size(self, name: str) -> tuple[int, int]:
         table = self._store.table(name).statistics()
@@ -175,6 +189,10 @@ class RecordedStore:
     def table(self, name: str, version: int | None = None) -> RecordedTable:
         """See `ParameterStore.table`."""
         return RecordedTable(self._store.table(name, version), self._recorder)
+
+    def samples(self) -> list[AccessSample]:
+        """What was recorded lately, of each table that was asked for."""
+        return self._recorder.samples()
 
     def close(self) -> None:
         """Save what was recorded, before the store itself is closed."""

@@ -20,8 +20,6 @@ from sedp.storage.intrinsics import as_index, copy_bytes, load_word
 from sedp.storage.keys import mix
 from sedp.storage.tier import Keys, Rows
 
-_UNUSED = np.uint64(0xFFFFFFFFFFFFFFFF)  # the key of a free slot in a dense table: none can have it
-
 Heat = NDArray[np.uint8]
 Positions = NDArray[np.int64]
 

@@ -8,6 +8,7 @@ are 4 % slower, and no more than a seventh may be added by updates.
 
 The tables left over are caches. They get the rest in proportion to the bytes all their rows would
 take, an eighth of it for the keys known to have no row, which a resident table need not remember.
+What caches get may be changed while they serve; which tables are whole stays as the budget had it.
 """
 
 from __future__ import annotations
@@ -47,11 +48,13 @@ def divide(
     ram_bytes: int,
     tables: Sequence[tuple[int, int]],
     places_per_row: Fraction | int = PLACES_PER_ROW,
+    extra_bytes: int = 0,
 ) -> list[Share]:
     """Shares of `ram_bytes` for tables given as (rows, row_bytes); together never more.
 
     Args:
         places_per_row: of a table that is whole; above 1.
+        extra_bytes: that caches get besides, together; negative if they get less.
     """
     shares = [NOTHING] * len(tables)
     sets = [_sets_needed(rows, places_per_row) for rows, _ in tables]
@@ -62,8 +65,9 @@ def divide(
         shares[at] = Share(sets[at], 0, is_whole=True)
         ram_bytes -= needs[at]
     total = sum(needs[at] for at in waiting)
+    cache_bytes = min(max(0, ram_bytes + extra_bytes), total)
     for at in waiting:
-        shares[at] = _cache(ram_bytes * needs[at] // total - _ALIGNMENT_BYTES, tables[at][1])
+        shares[at] = _cache(cache_bytes * needs[at] // total - _ALIGNMENT_BYTES, tables[at][1])
     return shares
 
 
@@ -76,7 +80,7 @@ def _bytes_needed(sets: int, row_bytes: int) -> int:
 
 
 def _cache(share_bytes: int, row_bytes: int) -> Share:
-    """A share that is less than the table needs, so that it need not be bounded by its rows."""
+    """A share that is no more than the table needs: it need not be bounded by its rows."""
     share_bytes = max(0, share_bytes)
     absent_sets = min(share_bytes // ABSENT_SHARE // bytes_per_set(0), _SETS_MAX)
     rest = share_bytes - absent_sets * bytes_per_set(0)

@@ -102,8 +102,7 @@ class OpenStore:
         self.versions.adopt(catalogue)
         self._closing.callback(self._retire)
         self._fill_ram()
-        if self._rebuilder is not None:
-            self._rebuilder.start()
+        self.fill_warm()
         ticker = (
             Ticker("sedp-follower", self._follower.pause_s, self.refresh)
             if self._follower is not None
@@ -128,15 +127,9 @@ class OpenStore:
         committer.tell_of_catalogue()  # the writer before may not have got to it
         updates = UpdateWriter(committer.commit, self.truth.flush_wal)
         self._closing.callback(updates.close)
+        lock = threading.Lock()
         self._writer = Writer(
-            loader,
-            committer,
-            updates,
-            self.warm,
-            self.truth,
-            self.versions,
-            threading.Lock(),
-            self.refresh,
+            loader, committer, updates, self.warm, self.truth, self.versions, lock, self.refresh
         )
         self._rebuilder = Rebuilder(self._writer, self.mover, self.refresh)
 
@@ -169,13 +162,17 @@ class OpenStore:
         writer = self.writer("watch")
         writer.committer.catch_up()
         writer.warm.check_readers()
+        self.fill_warm()
+
+    def fill_warm(self) -> None:
+        """Make in the warm tier, behind the look-ups, what it has not; nothing where others do."""
         if self._rebuilder is not None:
             self._rebuilder.start()
 
     @property
     def ram_bytes_max(self) -> int:
         """The RAM budget, or this process's part of it."""
-        return self.budgets.ram_bytes // (self.shared_ram.readers if self.shared_ram else 1)
+        return self.versions.ram_bytes // (self.shared_ram.readers if self.shared_ram else 1)
 
     @property
     def lags(self) -> bool:
@@ -220,8 +217,7 @@ class OpenStore:
             version.detach_warm()
         warm.start_anew()
         recover(self.truth, warm, self.versions.catalogue)
-        if self._rebuilder is not None:
-            self._rebuilder.start()
+        self.fill_warm()
 
     @contextmanager
     def steady(self) -> Iterator[None]:

@@ -131,7 +131,7 @@ def remember(histories: Histories, at: int, tag: int, state: int, odds: Odds) ->
 
 
 @inlined
-def _cheapest(lines: Lines, histories: Histories, odds: Odds, home: int) -> tuple[int, np.float32]:
+def cheapest(lines: Lines, histories: Histories, odds: Odds, home: int) -> tuple[int, np.float32]:
     """The slot worth least in a set and the one after, and its worth; the first of equals."""
     slot, least, at = -1, np.float32(2), home
     for _ in range(2):
@@ -153,7 +153,7 @@ def admit(lines: Lines, histories: Histories, odds: Odds, key: np.uint64) -> int
     clear_touched(line_of(lines, home), touched)
     ghost = tick(histories, home, touched, tag, odds)
     state = as_index(histories[home, ghost]) if ghost >= 0 else 1
-    slot, least = _cheapest(lines, histories, odds, home)
+    slot, least = cheapest(lines, histories, odds, home)
     if least > worth_of(state, 0, odds):
         if ghost < 0:
             remember(histories, home, tag, state, odds)

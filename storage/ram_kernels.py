@@ -55,7 +55,7 @@ def _ask_for_lines(lines: Lines, home: int) -> None:
 
 
 @inlined
-def _row_at(rows: Rows, slot: int) -> np.uint64:
+def row_at(rows: Rows, slot: int) -> np.uint64:
     """Its address."""
     return np.uint64(rows.ctypes.data) + np.uint64(slot) * np.uint64(rows.shape[1])
 
@@ -114,7 +114,7 @@ def get_rows(
             slot = slots[done % _RING]
             is_held = slot >= 0
             if is_held:
-                copy_row(_row_at(out, done), _row_at(rows, slot), row_bytes)
+                copy_row(row_at(out, done), row_at(rows, slot), row_bytes)
                 is_held = is_unchanged(line_of(lines, slot // WAYS), versions[done % _RING])
                 conflicts += not is_held
             missing[done] = not is_held
@@ -124,7 +124,7 @@ def get_rows(
             slot, version = _find(lines, slots[found % _RING], keys[found], reach)
             slots[found % _RING], versions[found % _RING] = slot, version
             if slot >= 0:
-                _ask_for_row(_row_at(rows, slot), row_bytes)
+                _ask_for_row(row_at(rows, slot), row_bytes)
         if i < keys.size:
             home = home_of(mix(keys[i]), sets)
             slots[i % _RING] = home
@@ -149,7 +149,7 @@ def _publish(lines: Lines, rows: Rows, slots: Slots, new_rows: Rows, start: int)
     """
     for i in range(slots.size):
         if slots[i] >= 0:
-            copy_row(_row_at(rows, slots[i]), _row_at(new_rows, start + i), rows.shape[1])
+            copy_row(row_at(rows, slots[i]), row_at(new_rows, start + i), rows.shape[1])
     for i in range(slots.size):
         line = line_of(lines, max(slots[i], 0) // WAYS)
         if slots[i] >= 0 and is_changing(line):
@@ -193,7 +193,7 @@ def put_rows(
             slots[i] = slot
             if slot >= 0:
                 _claim(lines, slot, key)
-                _ask_for_row(_row_at(rows, slot), rows.shape[1])
+                _ask_for_row(row_at(rows, slot), rows.shape[1])
         _publish(lines, rows, slots[:count], new_rows, start)
     return grown
 

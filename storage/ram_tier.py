@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sedp.storage.ram_carrying import Carrying
 from sedp.storage.ram_history import fresh_odds, revise
 from sedp.storage.ram_kernels import (
     CACHE_REACH,
@@ -46,6 +47,7 @@ __all__ = ["CACHE_REACH", "RESIDENT_REACH", "RamTier", "bytes_per_set"]
 MakeRegion = Callable[[int, int, int], "Region | None"]  # of sets, row_bytes, reach
 
 TRIES = 3  # of a look-up in another process's region, where rows are being written
+PAUSE_S = 0.0002  # between two steps of carrying rows over, for writers who wait
 
 
 class RamTier:
@@ -81,6 +83,7 @@ class RamTier:
         self._readers = 1
         self._changes = RecentChanges() if changes is None else changes
         self._state = self._allocated(sets, reach)
+        self._carrying: Carrying | None = None
 
     def _allocated(self, sets: int, reach: int) -> RamState:
         if self._make_region is None or sets == 0 or reach == CACHE_REACH:
@@ -97,17 +100,36 @@ class RamTier:
             readers: who count the memory as theirs together.
         """
         with self._writing:
-            self._state, self._held = RamState.of(region), rows // readers
+            self._state, self._held, self._carrying = RamState.of(region), rows // readers, None
             self._readers = readers
 
     def resize(self, sets: int, reach: int = CACHE_REACH) -> None:
-        """Give the tier another size; unless it is the same, the tier starts empty.
+        """Give the tier another size; no look-up waits.
 
-        The old memory is given back before the new is taken, so a budget holds but for the batches
-        under way, and taking it (0.1 to 2 s a GiB) keeps no look-up waiting.
+        A cache that stays one keeps the rows worth most, and both memories are there while they
+        are copied (MemoryError, and nothing is changed, if they cannot be). Any other starts empty,
+        and the old memory is given back before the new is taken (0.1 to 2 s a GiB).
         """
-        if (sets, reach) != (self._state.sets, self._state.reach):
+        state = self._state
+        if (sets, reach) == (state.sets, state.reach):
+            return
+        is_cache = sets and state.sets and not state.is_whole and reach == CACHE_REACH
+        if not (is_cache and self._carry(state, sets)):
             self._start_empty(sets, reach)
+
+    def _carry(self, before: RamState, sets: int) -> bool:
+        """Whether it was done: not if the tier is cleared or resized meanwhile."""
+        carrying, resting = Carrying(before, sets, self._odds), threading.Event()
+        with self._writing:
+            self._carrying = carrying if self._state.lines is before.lines else None
+        while True:
+            with self._writing:
+                if self._carrying is not carrying:
+                    return False
+                if carrying.step():
+                    self._state, self._held, self._carrying = carrying.state, carrying.held, None
+                    return True
+            resting.wait(PAUSE_S)
 
     def clear(self) -> None:
         """Hold nothing; nor will it take anything that was read below before now."""
@@ -119,7 +141,8 @@ class RamTier:
         for size in (0, sets):
             fresh = self._allocated(size, reach)
             with self._writing:
-                before, self._state, self._held = self._state, fresh, 0
+                before = self._state
+                self._state, self._held, self._carrying = fresh, 0, None
             if before.region is not None and not before.is_followed:
                 before.region.drop()
 
@@ -205,6 +228,8 @@ class RamTier:
                 state.lines, state.rows, state.reach, state.is_whole, keys, rows
             )
             self._held += grown
+            if self._carrying is not None:
+                self._carrying.replace(keys, rows)
             if held < len(keys):
                 self._end_residence()
         if held < len(keys):
@@ -221,6 +246,8 @@ class RamTier:
             state = self._end_residence()
             held: int = forget_rows(state.lines, state.histories, state.reach, keys)
             self._held -= held
+            if self._carrying is not None:
+                self._carrying.forget(keys)
             return held
 
     def _end_residence(self) -> RamState:
@@ -268,7 +295,6 @@ class RamTier:
         """A frozen snapshot."""
         state = self._state
         size = state.sets * bytes_per_set(self._row_bytes, state.is_whole)
+        part = size // (self._readers if state.is_followed else 1)
         with self._counting:
-            lookups, hits = self._lookups, self._hits
-        readers = self._readers if state.is_followed else 1
-        return TierStatistics(self._name, lookups, hits, 0, self._held, size // readers)
+            return TierStatistics(self._name, self._lookups, self._hits, 0, self._held, part)

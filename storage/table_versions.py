@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from sedp.errors import SedpError, StoreError
-from sedp.storage.budget import NOTHING, SHARED_PLACES_PER_ROW, Share, divide
+from sedp.storage.budget import (
+    NOTHING,
+    PLACES_PER_ROW,
+    SHARED_PLACES_PER_ROW,
+    Share,
+    divide,
+)
 from sedp.storage.catalogue import Catalogue, Entry
 from sedp.storage.shared_ram import SharedRam
 from sedp.storage.table import Table
@@ -28,6 +34,7 @@ class TableVersions:
         self, ram_bytes: int, shared: SharedRam | None, make: Callable[[Entry], TableVersion]
     ) -> None:
         self._ram_bytes = ram_bytes
+        self._extra_bytes = 0
         self._shared = shared
         self._make = make
         self._lock = threading.Lock()
@@ -55,25 +62,58 @@ class TableVersions:
                 )
             return gone
 
+    @property
+    def ram_bytes(self) -> int:
+        """The budget in force."""
+        return self._ram_bytes + self._extra_bytes
+
     def divide_ram(self) -> None:
         """Give every current version its share; first take what others have, to stay in budget."""
-        with self._lock:
-            versions = dict(self._versions)
-            current = self.catalogue.current
-            shares = dict(zip(map(_key, current), self._shares(current), strict=True))
         with self._dividing:
+            with self._lock:
+                versions, shares = dict(self._versions), self._shares(self.ram_bytes)
             for key, version in versions.items():
                 if version.share != shares.get(key):
                     version.resize(NOTHING)
             for key, share in shares.items():
                 versions[key].resize(share)
 
-    def _shares(self, current: Sequence[Entry]) -> list[Share]:
+    def scale_caches(self, ram_bytes: int, keeps_rows: bool = True) -> None:
+        """Change the budget, and what caches have of it; whole tables stay so.
+
+        Raises:
+            MemoryError: there is none for the copy of a table; what was before is in force.
+        """
+        with self._dividing:
+            before, self._extra_bytes = self._extra_bytes, ram_bytes - self._ram_bytes
+            try:
+                self._resize_caches(keeps_rows)
+            except MemoryError:
+                self._extra_bytes = before
+                self._resize_caches(keeps_rows)
+                raise
+
+    def _resize_caches(self, keeps_rows: bool) -> None:
+        for version, share in self.caches(self.ram_bytes):
+            if version.share != share:
+                if not keeps_rows:
+                    version.resize(NOTHING)
+                version.resize(share)
+
+    def caches(self, ram_bytes: int) -> list[tuple[TableVersion, Share]]:
+        """Current versions that are not to be whole, and what they would have with this budget."""
+        with self._lock:
+            shares = self._shares(ram_bytes)
+            return [(self._versions[key], s) for key, s in shares.items() if not s.is_whole]
+
+    def _shares(self, ram_bytes: int) -> dict[tuple[str, int], Share]:
+        current = self.catalogue.current
         sizes = [(entry.rows, entry.spec.row_bytes) for entry in current]
-        if self._shared is None:
-            return divide(self._ram_bytes, sizes)
-        shares = divide(self._ram_bytes, sizes, SHARED_PLACES_PER_ROW)
-        return [self._shared.share_of(share) for share in shares]
+        places = PLACES_PER_ROW if self._shared is None else SHARED_PLACES_PER_ROW
+        shares = divide(self._ram_bytes, sizes, places, ram_bytes - self._ram_bytes)
+        if self._shared is not None:
+            shares = [self._shared.share_of(share) for share in shares]
+        return dict(zip(map(_key, current), shares, strict=True))
 
     def find(self, name: str, version: int | None) -> Table:
         """The table that follows the current version, or stays with a certain one.

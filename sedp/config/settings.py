@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from sedp.config.daemon_settings import DaemonSettings
+from sedp.config.manager_settings import Sizes
 from sedp.config.pipeline_settings import PipelineSettings
 from sedp.config.section import Name, Section
 from sedp.units import MIB, TIB, byte_count
@@ -96,6 +97,13 @@ class StoreSettings(Section, frozen=True, kw_only=True):
             "is low.",
         ),
     ] = 64 * MIB
+    ram_bounds: Annotated[
+        Sizes | None,
+        Meta(
+            description="Between which sizes tuning may move ram, as [least, most], by what a byte "
+            "more or less brings; null leaves it where it is."
+        ),
+    ] = None
     lmdb: Annotated[
         int,
         byte_count(

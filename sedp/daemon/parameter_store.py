@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sedp.config.settings import StoreSettings, TableSettings
+from sedp.daemon.cache_tuning import CacheTuning
 from sedp.daemon.store_check import check_in_child
 from sedp.errors import ConfigError, StoreError
 from sedp.pipeline_checks import nearest
@@ -36,11 +37,13 @@ class ServedStore:
     Args:
         seen: what stages look up in: the store itself, or one that records on the way.
         may_write: whether this process is the store's writer.
+        caches: moves its RAM, if that may be moved.
     """
 
     store: ParameterStore | None = None
     seen: Store | None = None
     may_write: bool = False
+    caches: CacheTuning | None = None
 
     def close(self) -> None:
         """Save what was recorded, and close the store."""
@@ -67,8 +70,13 @@ def open_served(
     if checks and Path(settings.path).is_dir():
         check_in_child(Path(settings.path), CHECK_S)
     store = open_store(settings, shared_ram)
-    seen = RecordedStore(store, Path(settings.path)) if settings.access_log else store
-    return ServedStore(store, seen, settings.mode == "write")
+    may_write = settings.mode == "write"
+    if not settings.access_log and settings.ram_bounds is None:
+        return ServedStore(store, store, may_write)
+    seen = RecordedStore(store, Path(settings.path) if settings.access_log else None)
+    bounds = settings.ram_bounds
+    caches = None if bounds is None else CacheTuning(store, seen, bounds[0], bounds[1])
+    return ServedStore(store, seen, may_write, caches)
 
 
 def open_store(settings: StoreSettings, shared_ram: SharedRam | None = None) -> ParameterStore:

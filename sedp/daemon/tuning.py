@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sedp.daemon.cache_tuning import CacheTuning
 from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.daemon.knobs import KnobsInForce
 from sedp.daemon.monitoring.merging import RECENT_MOVES_MAX
@@ -33,6 +34,7 @@ from sedp.pipeline import compile_graph
 
 IDLE_S = 1.0  # between two looks whether there is anything to tune
 WRITE_GAP_NS = 60_000_000_000  # between two writes of what was learned
+PROCESS = ""  # whose knobs these are that are no pipeline's, where pipelines are named
 LINES_MAX = 8  # logged of the moves of one look; all of them are in the log of moves
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class TuningState:
 
     Args:
         pid: of the process.
-        moves_total: since the start, by pipeline.
+        moves_total: since the start, by pipeline; "" is the process.
         moves: the last ones, oldest first.
         plans: of the pipelines that are tuned.
     """
@@ -62,11 +64,19 @@ class LiveTuning:
     Args:
         cores: that this process may use.
         in_flight: its account of bytes.
+        caches: moves the store's RAM, if that may be moved.
     """
 
-    def __init__(self, repository: Repository, cores: float, in_flight: InFlightBytes) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        cores: float,
+        in_flight: InFlightBytes,
+        caches: CacheTuning | None = None,
+    ) -> None:
         self._repository = repository
         self._cores = cores
+        self._caches = caches
         self._tuner = ModelTuner()
         self._served: list[Served] = []
         self._graph = Graph((), ())
@@ -94,7 +104,10 @@ class LiveTuning:
         """What it does itself, and what is told of the load by those it looks at."""
         return LoadStatistics(
             int(self._tuner.frozen),
-            {name: self._total[name] for name in self._total.keys() & self._repository.pipelines},
+            {
+                name: self._total[name]
+                for name in self._total.keys() & {PROCESS, *self._repository.pipelines}
+            },
             tuple(self._tuner.log)[-RECENT_MOVES_MAX:],
             {name: dict(counts) for name, counts in self._repository.shed.items()},
             tuple(own for served in self._repository.served() for own in served.own_counts()),
@@ -132,6 +145,7 @@ class LiveTuning:
             now_ns = time.monotonic_ns()
             if every_s <= IDLE_S or now_ns - self._looked_ns >= every_s * 1e9:
                 await self.look()
+            await self.look_at_caches()
             if self._tuner.log.total > self._written and now_ns - self._written_ns >= WRITE_GAP_NS:
                 await self.write()
 
@@ -150,6 +164,14 @@ class LiveTuning:
         for move in moves:
             self._total[move.pipeline] += 1
         _log_moves(moves)
+
+    async def look_at_caches(self) -> None:
+        """Take a look at the store's RAM if one is due, and make the move that follows from it."""
+        if self._caches is not None:
+            move = await self._caches.step(self._tuner.log, self._tuner.frozen)
+            if move is not None:
+                self._total[PROCESS] += 1
+                _log_moves([move])
 
     async def write(self) -> None:
         """Keep what was learned in the plan files that the config names."""
@@ -231,6 +253,7 @@ class LiveTuning:
             window_ns=now_ns - self._looked_ns,
             cores=self._cores,
             executors=list(self._knobs.executors.values()),
+            inline=self._knobs.inline,
             cpu_ns=cpu_ns - self._cpu_ns,
             held=self._knobs.see_bytes(),
         )
@@ -261,14 +284,7 @@ def _costs(learned: LearnedPlan) -> dict[StageKey, Cost]:
 
 def _log_moves(moves: Sequence[Move]) -> None:
     for move in moves[:LINES_MAX]:
-        log.info(
-            "pipeline %r, stage %r: %s %s → %s: %s",
-            move.pipeline,
-            move.stage,
-            move.knob,
-            move.before,
-            move.after,
-            move.reason,
-        )
+        where = f"pipeline {move.pipeline!r}, stage {move.stage!r}" if move.pipeline else "store"
+        log.info("%s: %s %s → %s: %s", where, move.knob, move.before, move.after, move.reason)
     if moves[LINES_MAX:]:
         log.info("%d more moves; GET /admin/moves has all", len(moves) - LINES_MAX)

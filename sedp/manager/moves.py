@@ -24,6 +24,7 @@ Knob = Literal[
     "queue_rows_max",
     "executor",
     "in_flight_bytes_max",
+    "ram_bytes",
 ]
 PLAN_KNOBS = StagePlan.__struct_fields__
 Verdict = Literal["kept", "reverted", "unclear"]
@@ -37,11 +38,14 @@ class Expected(msgspec.Struct, frozen=True):
             were in time before; 1 when none was promised.
         capacity_s: events a second that the pipeline could then answer.
         p99_ns: of the latency, at the load that was seen.
+        hit_ratio: of the store's caches, where they are moved; `gain` is then that of the cost of
+            a look-up, and of a pipeline nothing is promised.
     """
 
     gain: float
     capacity_s: float
     p99_ns: int
+    hit_ratio: float | None = None
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -51,6 +55,7 @@ class Came(msgspec.Struct, frozen=True):
     answered_s: float
     p99_ns: int
     verdict: Verdict
+    hit_ratio: float | None = None
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -59,6 +64,7 @@ class Move(msgspec.Struct, frozen=True):
     Args:
         number: counts from 1 through all moves of a tuner.
         at_ns: on the engine's clock.
+        pipeline: "" for a knob of the process.
         stage: "" for a knob of the pipeline.
         saw: figures that led to it, by name with unit.
         reason: a sentence for the operator.

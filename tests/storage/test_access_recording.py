@@ -95,11 +95,13 @@ def test_logs_are_saved_while_look_ups_go_on(tmp_path: Path) -> None:
     assert load_sample(tmp_path / "user.npz").seen > 0
 
 
-def test_later_version_tells_its_own_size(recorded: RecordedStore, store: ParameterStore) -> None:
+def test_later_version_tells_its_own_size(
+    recorded: RecordedStore, store: ParameterStore, tmp_path: Path
+) -> None:
     look_up(recorded.table("user"), KEYS)  # type: ignore[arg-type]
     store.import_table(SPEC, [(KEYS[:300], make_rows(SPEC, KEYS[:300]))])
     recorded.close()
-    sample = load_sample(next((store._path / "access").iterdir()))
+    sample = load_sample(next((tmp_path / "store" / "access").iterdir()))
     assert (sample.rows, sample.seen) == (300, 500)
 
 

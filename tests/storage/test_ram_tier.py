@@ -273,17 +273,37 @@ def test_tier_of_no_sets_holds_nothing() -> None:
     assert tier.statistics().bytes == 0
 
 
-@pytest.mark.parametrize("reach", [CACHE_REACH, RESIDENT_REACH])
-def test_resize_keeps_counts_and_the_same_size_keeps_rows(reach: int) -> None:
-    tier, keys = RamTier("ram", 16, 20, reach), some_keys(10)
+@pytest.mark.parametrize(
+    ("sets", "reach", "rows"),
+    [
+        (20, CACHE_REACH, 10),
+        (21, CACHE_REACH, 10),
+        (19, CACHE_REACH, 10),
+        (21, RESIDENT_REACH, 0),
+        (0, CACHE_REACH, 0),
+    ],
+)
+def test_resized_cache_keeps_counts_and_as_long_as_it_is_one_rows(
+    sets: int, reach: int, rows: int
+) -> None:
+    tier, keys = RamTier("ram", 16, 20), some_keys(10)
     tier.put_many(keys, row_of(keys))
-    tier.resize(20, reach)
-    assert not ask(tier, keys, 16)[1].any()
-    tier.resize(21, reach)
-    assert ask(tier, keys, 16)[1].all()
+    tier.resize(sets, reach)
+    got, missing = ask(tier, keys, 16)
+    assert np.count_nonzero(~missing) == rows
+    assert (got[~missing] == row_of(keys)[~missing]).all()
     statistics = tier.statistics()
-    assert (statistics.lookups, statistics.hits, statistics.rows) == (20, 10, 0)
-    assert statistics.bytes == 21 * bytes_per_set(16, is_whole=reach == RESIDENT_REACH)
+    assert (statistics.lookups, statistics.hits, statistics.rows) == (10, rows, rows)
+    assert statistics.bytes == sets * bytes_per_set(16, is_whole=reach == RESIDENT_REACH)
+
+
+def test_whole_table_of_the_same_size_keeps_its_rows_and_of_another_starts_empty() -> None:
+    tier, keys = RamTier("ram", 16, 20, RESIDENT_REACH), some_keys(10)
+    tier.put_many(keys, row_of(keys))
+    tier.resize(20, RESIDENT_REACH)
+    assert not ask(tier, keys, 16)[1].any()
+    tier.resize(21, RESIDENT_REACH)
+    assert ask(tier, keys, 16)[1].all()
 
 
 def test_keys_must_be_uint64_for_the_compiled_loop() -> None:
