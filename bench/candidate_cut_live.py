@@ -1,18 +1,19 @@
 """Bench `candidate_cut_live`: the cut in the daemon, at twice what it answers uncut.
 
 The virtual clock of `candidate_cut` is exact but has neither HTTP nor threads; here both are in,
-and so is the client, on the same two cores. Three daemons are up, one asked at a time: without cut
-and target, whose closed loop says how much can be asked for; as shipped; and with the cut left
-alone, so that the same admission drops requests instead. What the last one answers in time when
-asked for that much is its *goodput*; open loops at parts and multiples of it go to the two that
-have a target in turn, round by round. An answer counts when it comes within the target of its due
-time, and every answer is compared with the full ranking of its request.
+and so is the client, on the same two cores. Three daemons are up, one asked at a time while the
+others stand still: without cut and target, whose closed loop says how much can be asked for; as
+shipped; and with the cut left alone, so that the same admission drops requests instead. What the
+last one answers in time when asked for that much is its *goodput*; open loops at parts and
+multiples of it go to the two that have a target in turn, round by round, for some two minutes. An
+answer counts when it comes within the target of its due time, and every answer is compared with the
+full ranking of its request.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
+import time
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,15 +24,12 @@ import yaml
 
 from bench.candidate_cut_delivered import Asked, Delivered, Judge
 from bench.candidate_cut_quality import CONFIG, Judged, judged_requests
-from bench.ctr_rank_wire import post
 from bench.figure import Figure, Goal, make_figure
 from bench.load_client import closed_loop, offer, poisson
+from bench.oip_wire import decode, encode
 from bench.progress import tell
 from bench.served import prepared_data, serving, without_target
 from bench.server_process import Server
-from sedp.columns import Array
-from sedp.simulator.oip_client import LENGTH_HEADER, RequestEncoder, TensorMetadata, decode_answer
-from sedp.simulator.recording import Recording
 
 PIPELINE = "promo-rank-cut"
 NEVER = {"from": 9.9, "to": 10.0, "least": 1.0}  # pressures that are not met
@@ -39,25 +37,19 @@ TARGET_NS = 50_000_000
 CLOSED_CONNECTIONS, OPEN_CONNECTIONS = 64, 256
 SETTLING_NS = 1_000_000_000  # of a run, not counted: the pressure is still to be found
 LOSS_MAX = 0.01
-HEAD_BYTES = re.compile(LENGTH_HEADER.encode() + rb": *(\d+)", re.IGNORECASE)
-INPUTS = [
-    TensorMetadata("household_id", "INT64", (1, 1)),
-    TensorMetadata("store_id", "INT64", (1, 1)),
-    TensorMetadata("week", "INT64", (1, 1)),
-    TensorMetadata("product_id", "INT64", (1, -1)),
-]
+ROUNDS_S_MAX = 120.0  # no further round is begun that would end later
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Rounds, seconds of each run, and the multiples of the goodput."""
+    """Rounds at most, seconds of each run, and the multiples of the goodput."""
 
     rounds: int
     seconds: float
     factors: tuple[float, ...]
 
 
-QUICK, FULL = Effort(1, 4.0, (2.0,)), Effort(3, 6.0, (0.5, 1.0, 2.0))
+QUICK, FULL = Effort(1, 4.0, (2.0,)), Effort(3, 4.0, (0.5, 1.0, 2.0))
 
 
 def measure(quick: bool, seed: int) -> list[Figure]:
@@ -73,28 +65,9 @@ def measure(quick: bool, seed: int) -> list[Figure]:
         for name, config in configs.items():
             tell(f"starting the daemon {name!r}")
             servers[name] = running.enter_context(serving(config, folder, requests[0]))
+            servers[name].pause()
         bench = _Bench(servers, requests, judged, QUICK if quick else FULL)
         return bench.figures(seed)
-
-
-def encode(
-    recording: Recording, pipeline: str, inputs: list[TensorMetadata] = INPUTS
-) -> list[bytes]:
-    """Each of the recorded requests as bytes to be sent."""
-    encoder = RequestEncoder(recording, inputs)
-    posts = []
-    for request in range(len(recording)):
-        headers, body = encoder.encode(request)
-        extra = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        posts.append(post(f"/v2/models/{pipeline}/infer", body, extra))
-    return posts
-
-
-def decode(reply: bytes) -> dict[str, Array]:
-    """The columns of a whole reply with status 200."""
-    head, _, body = reply.partition(b"\r\n\r\n")
-    length = HEAD_BYTES.search(head)
-    return decode_answer({LENGTH_HEADER: length[1].decode() if length else ""}, body)
 
 
 def _uncut(document: dict[str, Any]) -> dict[str, Any]:
@@ -125,19 +98,29 @@ class _Bench:
             make_figure("goodput, uncut: in time of as many", "req/s", [goodput]),
         ]
         came: dict[tuple[str, float], list[Delivered]] = {}
+        begun_s = time.monotonic()
         for turn in range(self._effort.rounds):
-            for factor in self._effort.factors:
-                for name in ("cut", "drop"):
-                    tell(f"round {turn + 1}, {factor:g} × {goodput:,.0f} req/s, {name}")
-                    delivered = self._run(name, factor * goodput, seed + turn)
-                    came.setdefault((name, factor), []).append(delivered)
+            self._round(turn, goodput, seed + turn, came)
+            if (time.monotonic() - begun_s) * (turn + 2) / (turn + 1) > ROUNDS_S_MAX:
+                break
         for factor in self._effort.factors:
             figures += _figures(factor, came["cut", factor], came["drop", factor])
         return [*figures, make_figure("client: 99 % sent within", "ms", self._late_ms)]
 
+    def _round(
+        self, turn: int, goodput: float, seed: int, came: dict[tuple[str, float], list[Delivered]]
+    ) -> None:
+        for factor in self._effort.factors:
+            for name in ("cut", "drop"):
+                tell(f"round {turn + 1}, {factor:g} × {goodput:,.0f} req/s, {name}")
+                delivered = self._run(name, factor * goodput, seed)
+                came.setdefault((name, factor), []).append(delivered)
+
     def _close(self) -> float:
-        address, seconds = self._servers["free"].address, self._effort.seconds / 2
-        return uvloop.run(closed_loop(address, self._requests, CLOSED_CONNECTIONS, seconds)).rate
+        server, seconds = self._servers["free"], self._effort.seconds / 2
+        run = closed_loop(server.address, self._requests, CLOSED_CONNECTIONS, seconds)
+        with server.awake():
+            return uvloop.run(run).rate
 
     def _run(self, name: str, rate: float, seed: int) -> Delivered:
         """Requests in an order of its own each round, the same for both ways."""
@@ -145,10 +128,10 @@ class _Bench:
         count = len(schedule.after_ns)
         picks = np.random.default_rng(seed).integers(len(self._requests), size=count)
         schedule = replace(schedule, picks=picks)
-        run = offer(
-            self._servers[name].address, self._requests, OPEN_CONNECTIONS, schedule, keep=True
-        )
-        offered = uvloop.run(run)
+        server = self._servers[name]
+        run = offer(server.address, self._requests, OPEN_CONNECTIONS, schedule, keep=True)
+        with server.awake():
+            offered = uvloop.run(run)
         self._late_ms.append(1e3 * float(np.quantile(offered.late_s, 0.99)))
         answers = zip(picks.tolist(), offered.latencies.tolist(), offered.replies, strict=True)
         asked = [

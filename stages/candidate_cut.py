@@ -25,7 +25,7 @@ from sedp.columns import Array, Batch, ColumnSpec, Level
 from sedp.errors import ConfigError
 from sedp.pipeline import PRESSURE
 from sedp.stage import Resources, Stage
-from sedp.stages.cut_kernels import Floats, Integers, keep_best
+from sedp.stages.cut_kernels import Floats, Integers, add_weighted, keep_best
 from sedp.stages.cut_net import CutNet, counts_at, describe, rank
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -61,11 +61,12 @@ class CheapScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """float32[n]: higher is better."""
         if self.column is not None:
             return np.ascontiguousarray(columns[self.column])
-        total: Any = 0
+        total = np.zeros(len(columns[next(iter(self.linear))]), np.float32)
         for name, weight in self.linear.items():
-            own = columns[name] * np.array(weight, np.float32)
-            total = total + (own.sum(axis=1) if own.ndim > 1 else own)
-        return np.ascontiguousarray(total)
+            own = np.ascontiguousarray(columns[name])
+            weights = np.array(weight, np.float32, ndmin=1)
+            add_weighted(own if own.ndim > 1 else own[:, np.newaxis], weights, total)
+        return total
 
 
 class FixedShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -29,6 +29,19 @@ def rank_key(score: np.float32) -> np.uint32:
 
 
 @kernel(
+    "void(Array(float32, 2, 'C', readonly=True), Array(float32, 1, 'C', readonly=True), "
+    "float32[::1])"
+)
+def add_weighted(columns: Floats, weights: Floats, scores: Floats) -> None:
+    """Add to `scores`, float32[n], what `weights`, float32[k], make of float32[n, k]."""
+    for row in range(len(columns)):
+        own = np.float32(0)
+        for place in range(len(weights)):
+            own += columns[row, place] * weights[place]
+        scores[row] += own
+
+
+@kernel(
     "void(Array(float32, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True), int64[::1])"
 )
 def rank_rows(scores: Floats, splits: Integers, order: Integers) -> None:

@@ -18,7 +18,7 @@ from sedp.operator import Operator
 from sedp.payload import Moment, Payload
 from sedp.pipeline import PRESSURE, StageUse, compile_pipeline
 from sedp.stage import Resources
-from sedp.stages.candidate_cut import CandidateCut
+from sedp.stages.candidate_cut import CandidateCut, CheapScore
 from sedp.stages.top_k import TopK
 from tests.stages.cut_nets import some_net
 from tests.stages.lone_stage import make_batch, make_stage
@@ -192,3 +192,21 @@ def test_ranks_behind_a_cut_are_places_in_the_whole_request() -> None:
 def test_it_says_what_it_narrows_and_what_marks_an_answer_degraded() -> None:
     stage = make_cut(kept="stays", cut="shorter")
     assert (stage.narrows, stage.degrades) == ("stays", "shorter")
+
+
+@given(st.integers(0, 40), st.integers(1, 12), st.booleans(), st.integers(0, 2**32 - 1))
+def test_a_linear_score_is_the_sum_of_weighted_elements_one_after_the_other(
+    rows: int, elements: int, strided: bool, seed: int
+) -> None:
+    dice = np.random.default_rng(seed)
+    whole = dice.normal(size=(rows, elements + 1)).astype(np.float32)
+    vector, scalar = whole[:, :elements], whole[:, elements]
+    if not strided:
+        vector, scalar = np.ascontiguousarray(vector), np.ascontiguousarray(scalar)
+    weights = dice.normal(size=elements).tolist()
+    expected = np.zeros(rows, np.float32)
+    for element, weight in enumerate(weights):
+        expected += vector[:, element] * np.float32(weight)
+    expected += scalar * np.float32(0.5)
+    score = CheapScore(linear={"vector": weights, "scalar": 0.5})
+    assert np.array_equal(score.of({"vector": vector, "scalar": scalar}), expected)
