@@ -4,13 +4,13 @@ ctr-rank is served by two workers with a latency target; callers show keys. Load
 closed loop's greatest rate without the target, from a client on the same two cores. *Noisy*: ten
 tenants ask alike, then one of them for ten times as much. What that does to the others is seen
 beside the calm before, and beside the same load from all alike, which is what nobody could have
-done better about without refusing what there is room for. *Rare*: of two hundred requests one is
+done better about without refusing what there is room for. The same once more with
+`slo.isolate_tenants`, which refuses just that. *Rare*: of two hundred requests one is
 four or ten times as large.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +24,9 @@ from bench.ctr_rank_systems import CONFIG
 from bench.ctr_rank_wire import Requests
 from bench.figure import Figure, Goal, make_figure
 from bench.load_client import closed_loop, open_loop, poisson
-from bench.machine import ROOT
 from bench.overload_steps import p99_s
 from bench.progress import tell
-from bench.served import run_sedp, serving, without_target
+from bench.served import prepared_ctr_rank, serving, without_target
 from bench.server_process import Server
 from bench.slo import LIMIT_S
 from sedp.daemon.access.caller import Scope
@@ -61,8 +60,7 @@ QUICK, FULL = Effort(1, 4.0, (0.4,)), Effort(3, 6.0, (0.3, 0.5))
 
 def measure(quick: bool, seed: int) -> list[Figure]:
     """All figures of this bench."""
-    folder = Path(os.environ.get("DATA_DIR", ROOT / ".sedp" / "ctr-rank")).absolute()
-    run_sedp("demo", "ctr-rank", "--data-dir", str(folder))
+    folder = prepared_ctr_rank()
     document = yaml.safe_load(CONFIG.read_text())
     document["pipelines"]["ctr-rank"] |= {
         "slo": {"p99": f"{LIMIT_S * 1e3:g}ms"},
@@ -81,7 +79,12 @@ def measure(quick: bool, seed: int) -> list[Figure]:
             ]
         with serving(document, folder, bodies[0]) as server:
             bench = _Bench(server, [*bodies, *large], effort, seed)
-            return bench.figures([run.rate for run in closed])
+            figures = bench.figures([run.rate for run in closed])
+        document["pipelines"]["ctr-rank"]["slo"]["isolate_tenants"] = True
+        with serving(document, folder, bodies[0]) as server:
+            bench = _Bench(server, bodies, effort, seed)
+            greatest = max(run.rate for run in closed)
+            return figures + bench.noisy(greatest, "noisy tenant, isolated")
 
 
 def _make_keys(path: Path) -> list[str]:
@@ -113,11 +116,15 @@ class _Bench:
     def figures(self, closed: list[float]) -> list[Figure]:
         greatest = max(closed)
         figures = [make_figure("closed loop, without a target", "req/s", closed)]
-        for load in self._effort.calm_loads:
-            figures += self._noisy(load, greatest)
+        figures += self.noisy(greatest, "noisy tenant")
         for load in RARE_LOADS:
             figures += self._rare(load, greatest)
         return figures
+
+    def noisy(self, closed: float, name: str) -> list[Figure]:
+        """What a tenant that asks for ten does to the others, at all loads of the calm."""
+        loads = self._effort.calm_loads
+        return [figure for load in loads for figure in self._noisy(load, closed, name)]
 
     def _send(self, rate: float, weights: Floats) -> tuple[NDArray[np.int64], Floats]:
         """Of each request its kind, a tenant or a large size, drawn by weight, and its latency."""
@@ -129,7 +136,7 @@ class _Bench:
         run = open_loop(self._server.address, self._requests, OPEN_CONNECTIONS, schedule)
         return kinds, uvloop.run(run)
 
-    def _noisy(self, load: float, closed: float) -> list[Figure]:
+    def _noisy(self, load: float, closed: float, name: str) -> list[Figure]:
         alike, noisy = np.ones(TENANTS), np.ones(TENANTS)
         noisy[0] = NOISE
         rate, more = load * closed, load * closed * noisy.mean()
@@ -138,18 +145,18 @@ class _Bench:
         own = []
         for turn in range(self._effort.rounds):
             tell(f"a noisy tenant at {load:g} of the closed loop, round {turn + 1}")
-            for name, asked, weights in (
+            for phase, asked, weights in (
                 ("calm", rate, alike),
                 ("noisy", more, noisy),
                 ("even", more, alike),
             ):
                 kinds, latencies = self._send(asked, weights)
                 others = latencies[kinds > 0]
-                p99[name].append(p99_s(others) / LIMIT_S)
-                in_time[name].append(float(np.mean(others <= LIMIT_S)))
-                if name == "noisy":
+                p99[phase].append(p99_s(others) / LIMIT_S)
+                in_time[phase].append(float(np.mean(others <= LIMIT_S)))
+                if phase == "noisy":
                     own.append(float(np.mean(latencies[kinds == 0] <= LIMIT_S)))
-        at = f"noisy tenant, {load:g} → {load * noisy.mean():.2g} of the closed loop"
+        at = f"{name}, {load:g} → {load * noisy.mean():.2g} of the closed loop"
         moved = [a / b for a, b in zip(p99["noisy"], p99["calm"], strict=True)]
         beside = [a / b for a, b in zip(p99["noisy"], p99["even"], strict=True)]
         return [

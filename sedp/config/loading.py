@@ -27,6 +27,7 @@ from sedp.config.spelling import spell
 from sedp.config.threads import Runs, outline
 from sedp.pipeline import Pipeline, StageUse, compile_pipeline
 from sedp.pipeline_checks import PipelineError
+from sedp.units import format_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,11 @@ def _check_daemon(daemon: DaemonSettings, faults: Faults) -> None:
 def _check_store(store: StoreSettings | None, faults: Faults) -> None:
     if store is None:
         return
+    if store.ram_bounds is not None:
+        least, most = map(format_bytes, store.ram_bounds)
+        if not store.ram_bounds[0] <= store.ram <= store.ram_bounds[1]:
+            message = f"ram is {format_bytes(store.ram)}, outside of {least} to {most}; change one"
+            faults.add(("store", "ram_bounds"), message)
     for name, table in store.tables.items():
         misses = table.misses
         if misses.mode != "fill" and misses.above != MissSettings().above:

@@ -48,12 +48,14 @@ class Management:
     Args:
         admission: name of the controller at the door.
         user: input that says whose request it is; "" when none does.
+        isolates_tenants: whether a greedy one must not move the others' latency.
         tuning: `None` leaves the knobs as they are.
     """
 
     admission: AdmissionName = COUNTERS
     user: str = ""
     tuning: Tuning | None = None
+    isolates_tenants: bool = False
 
     def with_plan_written(self, writes_plan: bool) -> Management:
         """The same, which keeps what is learned or does not."""
@@ -70,7 +72,12 @@ def manage(settings: PipelineSettings, folder: Path) -> Management:
     Args:
         folder: where relative paths start.
     """
-    return Management(choose_admission(settings), settings.user or "", _tune(settings, folder))
+    return Management(
+        choose_admission(settings),
+        settings.user or "",
+        _tune(settings, folder),
+        isolates_tenants=settings.slo is not None and settings.slo.isolate_tenants,
+    )
 
 
 def choose_admission(settings: PipelineSettings) -> AdmissionName:

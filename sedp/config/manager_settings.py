@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from sedp.config.section import FilePath, Section
-from sedp.units import HOUR, MILLISECOND, MINUTE, SECOND, duration
+from sedp.units import HOUR, MIB, MILLISECOND, MINUTE, SECOND, TIB, byte_count, duration
 
 LEVELS_MAX = 16
 CONCURRENCY_MAX = 256
@@ -44,6 +44,8 @@ Waits = Annotated[
     tuple[Annotated[int, duration(0, BATCH_WAIT_NS_MAX, "How long to wait.")], ...], _PAIR
 ]
 
+Sizes = Annotated[tuple[Annotated[int, byte_count(MIB, TIB, "How many bytes.")], ...], _PAIR]
+
 
 class SloSettings(Section, frozen=True, kw_only=True):
     """What callers were promised; everything below steers by it."""
@@ -52,6 +54,14 @@ class SloSettings(Section, frozen=True, kw_only=True):
         int,
         duration(MILLISECOND, HOUR, "Latency that 99 of 100 answers should keep."),
     ] = msgspec.field(name="p99")
+    isolate_tenants: Annotated[
+        bool,
+        Meta(
+            description="Refuse what a greedy tenant asks for beyond an equal part, unless the "
+            "pipeline is nearly idle: the others' latency then hardly moves, and not only stays "
+            "within the target. Much of that excess is refused though it could be answered."
+        ),
+    ] = False
 
 
 class PrioritySettings(Section, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from sedp.columns import ColumnSpec, Level
 from sedp.config.management import COUNTERS, choose_admission, stage_plan
 from sedp.config.pipeline_settings import PipelineSettings, StageSettings
 from sedp.config.places import Place
-from sedp.manager.admission.registry import NEED_TARGET
+from sedp.manager.admission.registry import ISOLATES, NEED_TARGET
 from sedp.pipeline import Pipeline
 from sedp.pipeline_checks import nearest
 from sedp.units import format_duration
@@ -73,6 +73,9 @@ def _check_target(pipeline: PipelineSettings) -> Iterator[Misfit]:
             f"{format_duration(pipeline.deadline_ns)}, which ends what is later; lower it, or "
             "raise deadline",
         )
+    if pipeline.slo is not None and pipeline.slo.isolate_tenants and admission != ISOLATES:
+        text = f"{admission} cannot isolate tenants; take {ISOLATES}, or leave it out"
+        yield ("slo", "isolate_tenants"), text
 
 
 def _check_user(pipeline: PipelineSettings) -> Iterator[Misfit]:

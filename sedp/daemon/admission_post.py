@@ -31,7 +31,12 @@ class AdmissionPost:
     @classmethod
     def open(cls, pipeline: Pipeline, management: Management) -> AdmissionPost | None:
         """As its config has it; `None` where the engine's counters decide alone."""
-        controller = make_admission(management.admission, pipeline.target_ns, pipeline.levels)
+        controller = make_admission(
+            management.admission,
+            pipeline.target_ns,
+            pipeline.levels,
+            isolates=management.isolates_tenants,
+        )
         return None if controller is None else cls(controller)
 
     def relieve(self, controller: Admission) -> None:

@@ -65,9 +65,12 @@ def _management(place: Place, opener: PipelineOpener) -> Management:
 def _relieve(served: Served, pipeline: Pipeline, management: Management) -> None:
     """Post a fresh controller, if another one is wanted or the same has other aims."""
     old, new = served.pipeline, pipeline
-    is_same = (old.target_ns, old.levels) == (new.target_ns, new.levels)
-    if served.post is None or (is_same and served.management.admission == management.admission):
+    before, isolates = served.management, management.isolates_tenants
+    if served.post is None or (
+        (old.target_ns, old.levels) == (new.target_ns, new.levels)
+        and (before.admission, before.isolates_tenants) == (management.admission, isolates)
+    ):
         return
-    controller = make_admission(management.admission, new.target_ns, new.levels)
+    controller = make_admission(management.admission, new.target_ns, new.levels, isolates=isolates)
     assert controller is not None  # see `can_follow`
     served.post.relieve(controller)

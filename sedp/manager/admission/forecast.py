@@ -22,15 +22,18 @@ class Forecast:
     Attributes:
         wait_ns: until what is inside has passed the slowest stage.
         row_ns: how long a row of a newcomer keeps that stage busy.
+        backlog_ns: that what is inside keeps a stage busy, where that is longest.
         service_ns: the longest path's usual runs, one after the other.
     """
 
     __slots__ = (
-        "_fixed_ns", "_path", "_pipeline", "_rising_ns", "row_ns", "service_ns", "wait_ns",
+        "_fixed_ns", "_path", "_pipeline", "_rising_ns",
+        "backlog_ns", "row_ns", "service_ns", "wait_ns",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.wait_ns = 0.0
+        self.backlog_ns = 0.0
         self.row_ns = 0.0
         self.service_ns = 0.0
         self._fixed_ns = 0.0  # of an event that runs alone, and what each of its rows adds
@@ -42,18 +45,20 @@ class Forecast:
         """Look at all stages once."""
         if pipeline is not self._pipeline:
             self._follow(pipeline)
-        slowest_ns = slowest_row_ns = service_ns = fixed_ns = rising_ns = 0.0
+        slowest_ns = slowest_row_ns = backlog_ns = service_ns = fixed_ns = rising_ns = 0.0
         for station in self._path:
             station.update()
             pace = station.stage.pace
             if station.wait_ns >= slowest_ns:
                 slowest_ns, slowest_row_ns = station.wait_ns, pace.row_ns
+            if station.rows * pace.row_ns > backlog_ns:
+                backlog_ns = station.rows * pace.row_ns
             if station.path_ns > service_ns:
                 service_ns = station.path_ns
             if station.fixed_ns + station.rising_ns > fixed_ns + rising_ns:
                 fixed_ns, rising_ns = station.fixed_ns, station.rising_ns
         self.wait_ns, self.row_ns = slowest_ns, slowest_row_ns
-        self.service_ns = service_ns
+        self.backlog_ns, self.service_ns = backlog_ns, service_ns
         self._fixed_ns, self._rising_ns = fixed_ns, rising_ns
 
     def alone_ns(self, rows: float) -> float:

@@ -1,7 +1,9 @@
 """Which share of the budget a newcomer of each rank may use: level before user, level 1 before all.
 
-The first level has the whole, whoever the user is. Between it and the others lies a gap: room for
-those of the first level who come before the next batch makes some. How much that is grows with
+The first level has the whole and a little more, whoever the user is: one who might be late by a
+hair is in time more often than not, and refused he is lost for sure. There are too few of them to
+make the tail of all longer. Between it and the others lies a gap: room for those of the first level
+who come before the next batch makes some. How much that is grows with
 their own load, as any queue does: nearly nothing is left for the others to take once the first
 level alone keeps the pipeline busy.
 
@@ -13,6 +15,7 @@ for than can be served.
 from __future__ import annotations
 
 USERS = 128  # values of `Arrived.user`
+FIRST = 1.25  # of the budget, for the first of several levels
 GAP = 0.18  # below the first level, when it asks for nothing
 GAP_LOAD = 0.45  # more of it, were the first level alone to fill the pipeline
 GAP_MAX = 0.5
@@ -46,11 +49,11 @@ class RankShares:
         self._fall = (FALL_CALM + (fall - FALL_CALM) * part) / self._lasts
 
     def share(self, level: int, user: int) -> float:
-        """In (0, 1]; never more for a later rank.
+        """In (0, `FIRST`]; never more for a later rank, and more than 1 for the first level alone.
 
         Args:
             level: 1 to `levels`.
             user: in 0..USERS - 1.
         """
         rank = (level - 1) * USERS + user - self._first
-        return 1.0 if rank < 0 else self._top - self._fall * rank
+        return FIRST if rank < 0 else self._top - self._fall * rank

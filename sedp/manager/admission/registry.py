@@ -28,18 +28,23 @@ ADMISSIONS: dict[str, Callable[[int, int], Admission | None]] = {
     "breakwater": lambda target_ns, levels: Breakwater(target_ns),
 }
 NEED_TARGET = frozenset(("predicted_wait", "seda", "breakwater"))
+ISOLATES = "predicted_wait"  # tenants, if asked to
 
 
-def make_admission(name: str, target_ns: int, levels: int) -> Admission | None:
+def make_admission(
+    name: str, target_ns: int, levels: int, *, isolates: bool = False
+) -> Admission | None:
     """A fresh controller for one pipeline; `None` is the engine's counters alone.
 
     Args:
         name: one of `ADMISSIONS`.
         target_ns: the pipeline's latency target; 0 where it has none.
         levels: of priority, ≥ 1.
+        isolates: whether a greedy tenant must not move the others' latency; see `PredictedWait`.
 
     Raises:
-        ConfigError: an unknown name, or a controller that needs a target and gets none.
+        ConfigError: an unknown name, a controller that needs a target and gets none, or one that
+            cannot isolate and should.
     """
     make = ADMISSIONS.get(name)
     if make is None:
@@ -49,4 +54,11 @@ def make_admission(name: str, target_ns: int, levels: int) -> Admission | None:
             f"admission {name!r} needs a latency target, and there is none; "
             "set slo: {p99: …}, or admission: counters"
         )
-    return make(target_ns, levels)
+    if not isolates:
+        return make(target_ns, levels)
+    if name != ISOLATES:
+        raise ConfigError(
+            f"admission {name!r} cannot isolate tenants; {ISOLATES} can, or leave out "
+            "slo.isolate_tenants"
+        )
+    return PredictedWait(target_ns, levels, isolates=True)
