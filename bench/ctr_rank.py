@@ -4,12 +4,15 @@ One client process loads all servers, on the same cores as they, in turn. The *b
 processes that parse, look up and run onnxruntime without any server: *plain* on whole rows, *split*
 with the user's part of the first layer once a request, as our pipeline has it. Closed loops ask a
 pipeline without a latency target, as they may ask for more than one could be kept with.
+
+All servers, ours and others, stand still but while they are measured: their processes are stopped
+(SIGSTOP), and go on (SIGCONT) for some answers before each measurement. Idle servers take some
+hundredths of a core each, and there are many of them here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,7 +31,7 @@ from bench.figure import Figure, Goal, make_figure
 from bench.load_client import closed_loop, open_loop, poisson
 from bench.machine import ROOT
 from bench.progress import tell
-from bench.served import run_sedp
+from bench.served import prepared_ctr_rank
 from bench.server_process import Server
 from bench.slo import LIMIT_S, Offer, Search, find_goodputs
 from sedp.demo.ctr_rank import BUCKETS, CANDIDATES
@@ -72,14 +75,14 @@ def measure(quick: bool, seed: int, mosec_python: str = sys.executable) -> list[
     """
     if mosec_python == sys.executable and find_spec("mosec") is None:
         raise click.UsageError("mosec is not installed here; name its Python with --mosec-python")
-    folder = Path(os.environ.get("DATA_DIR", ROOT / ".sedp" / "ctr-rank")).absolute()
-    run_sedp("demo", "ctr-rank", "--data-dir", str(folder))
+    folder = prepared_ctr_rank()
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as running:
         place = Workplace(folder, Path(scratch), mosec_python)
         servers = {}
         for one in SERVED:
             tell(f"starting {one.name} {one.form}")
             servers[one] = running.enter_context(place.serve(one))
+            servers[one].pause()
         return _Bench(place, servers, FULL if not quick else QUICK, seed).figures()
 
 
@@ -126,9 +129,11 @@ class _Bench:
     def _close(self, system: System, candidates: int, connections: int) -> float:
         """One closed loop; its rate is kept, its CPU milliseconds a request returned."""
         server, requests = self._servers[system], self._place.requests(system, candidates)
-        before_s = server.cpu_s()
-        run = uvloop.run(closed_loop(server.address, requests, connections, self._effort.seconds))
-        used_s = server.cpu_s() - before_s
+        with server.awake():
+            before_s = server.cpu_s()
+            loop = closed_loop(server.address, requests, connections, self._effort.seconds)
+            run = uvloop.run(loop)
+            used_s = server.cpu_s() - before_s
         self._rates.setdefault((system, candidates, connections), []).append(run.rate)
         return used_s * 1e3 / max(1, run.answers + run.refusals)
 
@@ -137,7 +142,8 @@ class _Bench:
 
         def offer(rate: float, seconds: float) -> NDArray[np.float64]:
             schedule = poisson(rate, seconds, self._seed)
-            return uvloop.run(open_loop(server.address, requests, OPEN_CONNECTIONS, schedule))
+            with server.awake():
+                return uvloop.run(open_loop(server.address, requests, OPEN_CONNECTIONS, schedule))
 
         return offer
 

@@ -15,7 +15,7 @@ import yaml
 
 from bench.ctr_rank_wire import MOSEC_PATH, SEDP_PATH, Requests, read_scores
 from bench.machine import ROOT
-from bench.server_process import Server, ask, free_port, started
+from bench.server_process import Server, free_port, started
 from sedp.demo import ctr_rank
 from sedp.demo.ctr_rank_model import export_plain, export_split
 
@@ -141,10 +141,7 @@ class Workplace:
         expected = ctr_rank.score_exactly(self._network, self._table, first)
         have = []
         for request in self.requests(system, ctr_rank.CANDIDATES)[:CHECKED]:
-            status, headers, body = ask(server.address, request)
-            if status != 200:
-                raise RuntimeError(f"{system.name} answered {status}: {body[:200]!r}")
-            have.append(read_scores(system.wire, headers, body))
+            have.append(read_scores(system.wire, *server.answer(request)))
         error = float(np.abs(np.concatenate(have) - expected).max())
         if error > ERROR_MAX:
             raise RuntimeError(f"{system.name}: scores differ by {error:g} from the reference")

@@ -43,8 +43,6 @@ CALLERS = 64  # waiting at once where batches are wanted
 OFFERED_RATE = 10_000.0  # simulated requests a second
 RUN_NS = 1_000_000  # simulated time of a run: makes batches of about ten
 
-Measurement = Callable[[], Awaitable[float]]
-
 
 def measure(quick: bool, seed: int) -> list[Figure]:
     """All figures of this bench."""

@@ -3,20 +3,18 @@
 Users come by a Zipf law and page through a pool of candidates of their own, two hundred at a time,
 the next page half of the one before. ctr-rank answers them, once as it is and once with a cache
 around its ranker: two daemons of one process without a target, asked in turn by closed loops and
-then by an open loop. Every score carries the moment at which it was made, which the cache keeps
-beside it: so callers see which are from the cache, and how old they were when asked for. Every
-score is compared with what the other daemon answers. Answers that say that they are degraded,
-because another request's scores were waited for in vain, are counted apart. Nobody else's hit
-ratios follow from these.
+then by an open loop, while the other one stands still. Every score carries the moment at which it
+was made, which the cache keeps beside it: so callers see which are from the cache, and how old they
+were when asked for. Every score is compared with what the other daemon answers. Answers that say
+that they are degraded, because another request's scores were waited for in vain, are counted apart.
+Nobody else's hit ratios follow from these.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,15 +22,14 @@ import uvloop
 import yaml
 from numpy.typing import NDArray
 
-from bench.candidate_cut_live import decode, encode
 from bench.ctr_rank_systems import CONFIG
 from bench.figure import Figure, Goal, make_figure
 from bench.load_client import Offered, closed_loop, offer, poisson
-from bench.machine import ROOT
+from bench.oip_wire import decode, encode
 from bench.progress import tell
 from bench.query_cache_stage import age_s
-from bench.served import run_sedp, serving, without_target
-from bench.server_process import Server, ask
+from bench.served import prepared_ctr_rank, serving, without_target
+from bench.server_process import Server
 from bench.store_batches import draw_ranks
 from sedp.columns import Array
 from sedp.demo import ctr_rank
@@ -76,8 +73,7 @@ QUICK, FULL = Effort(2, 3.0, 8.0, 3), Effort(5, 6.0, 40.0, 10)
 def measure(quick: bool, seed: int) -> list[Figure]:
     """All figures of this bench."""
     effort = QUICK if quick else FULL
-    folder = Path(os.environ.get("DATA_DIR", ROOT / ".sedp" / "ctr-rank")).absolute()
-    run_sedp("demo", "ctr-rank", "--data-dir", str(folder))
+    folder = prepared_ctr_rank()
     bodies = encode(_pages(), PIPELINE, INPUTS)
     configs = {"plain": _plain(), "cached": _cached(effort.ttl_s)}
     with contextlib.ExitStack() as running:
@@ -85,6 +81,7 @@ def measure(quick: bool, seed: int) -> list[Figure]:
         for name, config in configs.items():
             tell(f"starting the daemon {name!r}")
             servers[name] = running.enter_context(serving(config, folder, bodies[0], workers=1))
+            servers[name].pause()
         return _Bench(servers, bodies, effort, seed).figures()
 
 
@@ -177,9 +174,10 @@ class _Bench:
     def _close(self, name: str, seconds: float) -> tuple[float, float]:
         """Answers a second, and CPU milliseconds of the server for each."""
         server = self._servers[name]
-        before_s = server.cpu_s()
-        run = uvloop.run(closed_loop(server.address, self._drawn, CONNECTIONS, seconds))
-        return run.rate, 1e3 * (server.cpu_s() - before_s) / max(1, run.answers)
+        with server.awake():
+            before_s = server.cpu_s()
+            run = uvloop.run(closed_loop(server.address, self._drawn, CONNECTIONS, seconds))
+            return run.rate, 1e3 * (server.cpu_s() - before_s) / max(1, run.answers)
 
     def _open(self, rate: float) -> list[Figure]:
         schedule = poisson(rate, self._effort.open_s, self._seed)
@@ -194,7 +192,8 @@ class _Bench:
                 replace(schedule, picks=picks),
                 keep=True,
             )
-            came[name] = uvloop.run(run)
+            with server.awake():
+                came[name] = uvloop.run(run)
         seen = self._look("cached", came["cached"], picks)
         without = self._look("plain", came["plain"], picks)
         p99_ms = {name: 1e3 * _p99(offered.latencies) for name, offered in came.items()}
@@ -275,11 +274,10 @@ def _answers(server: Server, bodies: list[bytes]) -> list[Array]:
     """The scores of every page, asked for one by one."""
     tell("asking for every page once")
     scores = []
-    for body in bodies:
-        status, headers, answer = ask(server.address, body)
-        if status != 200:
-            raise RuntimeError(f"the daemon answered {status}: {answer[:200]!r}")
-        scores.append(decode_answer(dict(headers.items()), answer)["scores"].reshape(-1))
+    with server.awake():
+        for body in bodies:
+            headers, answer = server.answer(body)
+            scores.append(decode_answer(dict(headers.items()), answer)["scores"].reshape(-1))
     return scores
 
 

@@ -39,6 +39,13 @@ def prepared_data() -> Path:
     return folder
 
 
+def prepared_ctr_rank() -> Path:
+    """The ranker's data folder (`DATA_DIR`, else .sedp/ctr-rank), prepared if it is not."""
+    folder = Path(os.environ.get("DATA_DIR", ROOT / ".sedp" / "ctr-rank")).absolute()
+    run_sedp("demo", "ctr-rank", "--data-dir", str(folder))
+    return folder
+
+
 @contextmanager
 def serving(
     document: Mapping[str, Any], folder: Path, probe: bytes, workers: int = 2, admin_port: int = 0

@@ -4,7 +4,8 @@ promo-rank is served by one process with a latency target and its admission. The
 found on the simulator by trying all, at the costs that the stages have here, and checked in a
 daemon beside the shipped one. Then a daemon is started with each wrong plan and tuning, and loaded,
 open loop, with more than the closed loop's greatest rate, until it answers nine tenths of what the
-best static plan answers in time, or for a minute. The static daemon is asked anew before each.
+best static plan answers in time, or for a minute. The static daemon is asked anew before each, and
+is stopped otherwise.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ import numpy as np
 import uvloop
 import yaml
 
-from bench.candidate_cut_live import encode
 from bench.candidate_cut_quality import WEEKS
 from bench.figure import Figure, Goal, make_figure
 from bench.load_client import closed_loop, open_loop, poisson
+from bench.oip_wire import encode
 from bench.overload_steps import p99_s
 from bench.progress import tell
 from bench.served import CONFIG, prepared_data, serving, without_target
@@ -111,13 +112,15 @@ class _Bench:
             found = self._simulated.find_best(
                 self._effort.rows, int(TARGET_S * 1e9), request_ns, self._seed
             )
+            shipped.pause()
             best = running.enter_context(self._served(found.plans))
-            static = {"shipped": [self._window(shipped)], "found": [self._window(best)]}
+            best.pause()
+            static = {"shipped": [self._ask(shipped)], "found": [self._ask(best)]}
             better = max(static, key=lambda name: static[name][0].in_time)
             server = {"shipped": shipped, "found": best}[better]
             starts = {}
             for name in self._effort.starts:
-                static[better].append(self._window(server))
+                static[better].append(self._ask(server))
                 best_s = float(np.mean([window.in_time for window in static[better]]))
                 starts[name] = self._start(name, best_s)
         figures = _static_figures(closed, self._rate, found.goodput, static)
@@ -146,6 +149,10 @@ class _Bench:
             )
         )
         return run.rate, 1e9 * (server.cpu_s() - before_s) / max(1, run.answers)
+
+    def _ask(self, static: Server) -> Window:
+        with static.awake():
+            return self._window(static)
 
     def _window(self, server: Server) -> Window:
         seconds = self._effort.window_s

@@ -49,7 +49,6 @@ from sedp.pipeline import Pipeline, compile_graph
 UNKNOWN_LEVEL = 0  # of a request of which only the head has been read
 PUMP_NS_MAX = 2_000_000  # inline work at a stretch before the loop may look at its sockets again
 THREADS_MAX = 256  # started when first needed: plans may grow while serving
-GATHERED = Gathered()
 
 
 class Engine:
@@ -141,8 +140,7 @@ class Engine:
         rows = payload.rows
         self._is_gathering = True
         self._feed(Arrived(event, number, rows, deadline_ns, due_ns, level, user, tenant, True))
-        if not self._pumping:
-            self._call_pump()
+        self._call_pump()
         try:
             return await future
         except asyncio.CancelledError:
@@ -174,9 +172,8 @@ class Engine:
 
     def statistics(self) -> EngineStatistics:
         statistics = self._scheduler.statistics(time.monotonic_ns())
-        degraded = {name: dict(counts) for name, counts in self._degraded.items()}
-        pipelines = (replace(p, degraded=degraded[p.name]) for p in statistics.pipelines)
-        return replace(statistics, pipelines=tuple(pipelines))
+        parts = (replace(p, degraded=dict(self._degraded[p.name])) for p in statistics.pipelines)
+        return replace(statistics, pipelines=tuple(parts))
 
     def change_plan(self, stage: int, plan: StagePlan) -> None:
         """New knobs for a stage, by its number in the graph."""
@@ -185,6 +182,10 @@ class Engine:
     def change_executor(self, stage: int, executor: str) -> None:
         """Another place for a stage's runs, by its number in the graph; see `StageUse`."""
         self._operators[stage].change_executor(executor)
+
+    def inline(self) -> list[bool]:
+        """Whether runs are on the loop just now, one a stage of the graph."""
+        return [operator.inline for operator in self._operators]
 
     def change_limit(self, pipeline: str, in_flight_max: int) -> None:
         """At most so many events of a pipeline inside."""
@@ -227,7 +228,6 @@ class Engine:
     def _batch_finished(
         self, run: RunBatch, payloads: list[Payload], result: Batch | Exception
     ) -> None:
-        failed = isinstance(result, Exception)
         if isinstance(result, Exception):
             for event in run.events:
                 if event in self._waiting:
@@ -236,7 +236,7 @@ class Engine:
         elif run.batch not in self._abandoned:
             self._operators[run.stage].hand_out(result, payloads)
         self._abandoned.discard(run.batch)
-        self._feed(BatchFinished(run.batch, failed))
+        self._feed(BatchFinished(run.batch, isinstance(result, Exception)))
 
     # From the scheduler to the world.
 
@@ -271,18 +271,18 @@ class Engine:
             self._threads.submit(self._run_in_thread, operator, run, payloads, moment)
             return
         self._ready.append((run, payloads, moment))
-        if not self._pumping:
-            self._call_pump()
+        self._call_pump()
 
     def _call_pump(self) -> None:
-        self._pumping = True
-        self._loop.call_soon(self._pump)
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         """Start what has come in; run ready batches, and those they make ready, for a while."""
         if self._is_gathering:
             self._is_gathering = False
-            self._feed(GATHERED)
+            self._feed(Gathered())
         stop_ns = time.monotonic_ns() + PUMP_NS_MAX
         while self._ready and time.monotonic_ns() < stop_ns:
             run, payloads, moment = self._ready.popleft()

@@ -4,7 +4,7 @@ Inline on the event loop costs nothing to get to but holds up everybody. In a th
 arrive meanwhile are read, and share the next batch; but the hop there is paid by the loop, too,
 which waits for the interpreter whenever a run holds it: with several stages that is milliseconds,
 not the 100 µs of the hop itself. So `auto` measures the wall time of runs: stages of a few
-milliseconds go inline, and return to threads when load makes their batches long.
+milliseconds go inline, and return to threads when load makes their batches long (`loop_bounds`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from sedp.columns import Array, Batch, Level, zero_batch
+from sedp.manager.loop_bounds import HOLDS_NS_MAX, belongs_inline
 from sedp.payload import IDLE, Moment, Payload, check_result, hand_out, join_batch, stand_in
 from sedp.pipeline import BoundStage
-
-INLINE_NS_MAX = 2_000_000  # what a run in a thread, and its way back, may cost the loop
-THREAD_NS_MIN = 4_000_000  # twice that: a stage at the border must not flutter
 
 
 class Operator:
@@ -33,14 +31,17 @@ class Operator:
         self.position = position
         self._is_by_item = all(spec.level is Level.ITEM for spec in stage.provides.values())
         self._typical_ns = 0
+        self.inline = False
         self.change_executor(stage.use.executor)
 
     def change_executor(self, executor: str) -> None:
-        """Run it there from the next batch on: inline, thread or auto, as in `StageUse`."""
-        self.executor = executor
-        self.inline = executor == "inline"
+        """Run it there from the next batch on: inline, thread or auto, as in `StageUse`.
+
+        With auto it stays where it is until its runs have been measured.
+        """
         care = self.stage.use.care  # what runs on the event loop cannot be given up
         self._chooses = executor == "auto" and not (care.timeout_ns or care.hedge_ns)
+        self.inline = executor == "inline" or (self._chooses and self.inline)
 
     def run(self, payloads: Sequence[Payload], moment: Moment = IDLE) -> None:
         """Join the events' columns, process them, and hand the results back to the events.
@@ -85,7 +86,7 @@ class Operator:
     def _observe(self, service_ns: int) -> None:
         """Track the usual run and move to the better place."""
         if self._typical_ns == 0:  # the first run may compile or fill caches: it says nothing
-            self._typical_ns = THREAD_NS_MIN
+            self._typical_ns = HOLDS_NS_MAX
             return
         self._typical_ns += (service_ns - self._typical_ns) >> 3
-        self.inline = self._typical_ns < (THREAD_NS_MIN if self.inline else INLINE_NS_MAX)
+        self.inline = belongs_inline(self._typical_ns, self.inline)

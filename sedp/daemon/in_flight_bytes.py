@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 from sedp.errors import RequestError
 
@@ -34,7 +35,7 @@ class InFlightBytes:
         self._parts: dict[str, PipelineBytes] = {}
 
     def of(self, pipeline: str) -> InFlightBytes:
-        """The account that a pipeline's requests are taken from, and given back to."""
+        """The account that bytes of a pipeline's requests are taken from, and given back to."""
         return self._parts.get(pipeline, self)
 
     def divide(self, pipelines: Iterable[str]) -> None:
@@ -44,6 +45,7 @@ class InFlightBytes:
         }
 
     def parts(self) -> Iterator[PipelineBytes]:
+        """The accounts of pipelines."""
         return iter(self._parts.values())
 
     def take(self, count: int) -> None:
@@ -61,7 +63,7 @@ class InFlightBytes:
         self.held -= count
         assert self.held >= 0, "more bytes were given back than taken"
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str) -> NoReturn:
         self.refused += 1
         raise RequestError(
             f"{why}; try again after the seconds in Retry-After",

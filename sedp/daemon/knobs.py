@@ -37,17 +37,19 @@ class KnobsInForce:
         return self._executors
 
     @property
+    def inline(self) -> list[bool]:
+        """Whether runs are on the event loop now, in the same order."""
+        return [inline for one in self._served.values() for inline in one.engine.inline()]
+
+    @property
     def held(self) -> dict[str, BytesStatistics]:
         """Bytes of requests, by pipeline that is tuned."""
         return {part.name: part.statistics() for part in self._in_flight.parts()}
 
     def places(self, served: Served) -> dict[str, dict[str, int]]:
         """Where this process runs each stage of a pipeline, as counts of processes."""
-        name, in_force = served.pipeline.name, self._executors if served.management.tuning else {}
-        return {
-            bound.name: {in_force.get((name, bound.name), bound.use.executor): 1}
-            for bound in served.pipeline.stages
-        }
+        in_order = zip(served.pipeline.stages, served.engine.inline(), strict=True)
+        return {bound.name: {"inline" if inline else "thread": 1} for bound, inline in in_order}
 
     def follow(self, served: Sequence[Served]) -> None:
         """Others are served now: those that stay keep their knobs, others begin with their own."""

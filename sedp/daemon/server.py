@@ -26,7 +26,7 @@ from sedp.daemon.front import Front
 from sedp.daemon.http.data_plane import Gather
 from sedp.daemon.loop_watch import LoopWatch
 from sedp.daemon.monitoring.statistics import DaemonStatistics
-from sedp.daemon.parameter_store import open_served
+from sedp.daemon.parameter_store import ServedStore, open_served
 from sedp.daemon.reload import compare
 from sedp.daemon.repository import Replacement, Repository
 from sedp.daemon.served import EngineStarter, PipelineOpener
@@ -36,7 +36,6 @@ from sedp.daemon.warm_up import StageOpener
 from sedp.errors import RequestError
 from sedp.stage import Store
 from sedp.storage.shared_ram import SharedRam
-from sedp.storage.store import ParameterStore
 
 if TYPE_CHECKING:
     from sedp.daemon.access.shared_use import SharedUse
@@ -79,7 +78,7 @@ class Server:
         self.front = Front(config.daemon, security, self.guard, self.log)
         self._doors = doors
         self._opened = AsyncExitStack()
-        self._store: ParameterStore | None = None
+        self._store = ServedStore()
         self._loop_watch = LoopWatch()
         self._is_reloading = False
         self._started_ns = 0
@@ -140,7 +139,7 @@ class Server:
             self.ready,
             time.monotonic_ns() - self._started_ns,
             self.repository.statistics(),
-            self._store.statistics() if self._store else None,
+            self._store.store.statistics() if self._store.store else None,
             self.front.statistics(),
             self.log.lines_left_out,
             self.guard.statistics(),
@@ -258,7 +257,8 @@ class Server:
         self.repository = Repository(self._opener, settings.drain_ns / 1e9)
         await self.repository.open(self.config.pipelines)
         opened.push_async_callback(self.repository.close)
-        self.tuning = LiveTuning(self.repository, stages.cores, self.front.in_flight)
+        caches, in_flight = self._store.caches, self.front.in_flight
+        self.tuning = LiveTuning(self.repository, stages.cores, in_flight, caches)
         self.tuning.begin()
         opened.push_async_callback(self.tuning.end)
         self._loop_watch.begin()
@@ -278,7 +278,7 @@ class Server:
         # In a thread, as the stages: signals must be heard while files are read.
         served = await asyncio.to_thread(open_served, self.config.store, checks, shared_ram)
         opened.callback(served.close)
-        self._store = served.store
+        self._store = served
         self.store_writer = StoreWriter(served.store, served.may_write)
         return served.seen
 

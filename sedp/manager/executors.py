@@ -8,25 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sedp.manager.cost_model import Cost
 from sedp.manager.forecast import StageLoad
+from sedp.manager.loop_bounds import HOLDS_NS_MAX, belongs_inline
 
 HOP_NS = 100_000  # to a thread and back
 FIXED_SHARE_MIN = 0.1  # of what a run costs whatever is in it; the price of a hop is a guess
-AUTO_INLINE_NS = 3_000_000  # the engine takes shorter ones inline: from 2 ms, or up to 4
-HELD_NS_MAX = 2_000_000  # nobody else is heard for longer than the loop works at a stretch
-
-
-def runs_inline(executor: str, cost: Cost) -> bool:
-    """Whether usual runs happen on the event loop."""
-    if executor == "auto":
-        return cost.service_ns(cost.rows) < AUTO_INLINE_NS
-    return executor == "inline"
 
 
 def move_load(load: StageLoad, executor: str) -> StageLoad:
-    """The same stage with its runs there."""
-    inline, fixed_ns = runs_inline(executor, load.cost), load.cost.fixed_ns
+    """The same stage with its runs there: `inline`, `thread` or `auto`."""
+    inline, fixed_ns = executor == "inline", load.cost.fixed_ns
+    if executor == "auto":
+        inline = belongs_inline(load.cost.service_ns(load.cost.rows), load.inline)
     if inline == load.inline:
         return load
     least_ns = FIXED_SHARE_MIN * fixed_ns
@@ -40,4 +33,4 @@ def begins_to_hold(before: StageLoad, after: StageLoad) -> bool:
 
 
 def _holds(load: StageLoad) -> bool:
-    return load.inline and load.run_ns(load.full_events) > HELD_NS_MAX
+    return load.inline and load.run_ns(load.full_events) > HOLDS_NS_MAX

@@ -32,6 +32,7 @@ class StageSeen:
         predecessors: positions in `Observation.stages`.
         batches, events, rows, failures: in the window.
         queue_rows, queue_events, running: at its end.
+        inline: whether its runs were on the event loop, then.
     """
 
     pipeline: str
@@ -49,6 +50,7 @@ class StageSeen:
     queue_rows: int
     queue_events: int
     running: int
+    inline: bool = False
 
     @property
     def key(self) -> StageKey:
@@ -149,6 +151,7 @@ def observe(
     window_ns: int,
     cores: float,
     executors: Sequence[str] = (),
+    inline: Sequence[bool] = (),
     cpu_ns: int = 0,
     held: Mapping[str, BytesSeen] | None = None,
 ) -> Observation:
@@ -158,11 +161,13 @@ def observe(
         graph: that the scheduler was made with; its stage order is everybody's.
         targets_ns: by pipeline; a pipeline without one is seen, but not to be tuned.
         executors: one a stage; empty when all are `auto`.
+        inline: whether runs are on the event loop, one a stage; empty when `auto` has none there.
         held: what requests took in the window, by pipeline, where it is counted.
     """
     held = held or {}
     executors = executors or ["auto"] * len(graph.stages)
-    in_order = zip(before.stages, after.stages, graph.stages, executors, strict=True)
+    inline = inline or [executor == "inline" for executor in executors]
+    in_order = zip(before.stages, after.stages, graph.stages, executors, inline, strict=True)
     return Observation(
         now_ns,
         window_ns,
@@ -172,8 +177,8 @@ def observe(
             for old, new in zip(before.pipelines, after.pipelines, strict=True)
         ),
         tuple(
-            _see_stage(old, new, executor, node.predecessors)
-            for old, new, node, executor in in_order
+            _see_stage(old, new, executor, node.predecessors, is_inline)
+            for old, new, node, executor, is_inline in in_order
         ),
         cpu_ns,
     )
@@ -236,6 +241,7 @@ def _see_stage(
     new: StageStatistics,
     executor: str,
     predecessors: tuple[int, ...],
+    is_inline: bool,
 ) -> StageSeen:
     return StageSeen(
         new.pipeline,
@@ -253,6 +259,7 @@ def _see_stage(
         new.queue_rows,
         new.queue_events,
         new.running,
+        is_inline,
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from sedp.manager.bounds import Bounds
 from sedp.manager.cost_model import Cost
-from sedp.manager.executors import runs_inline
 from sedp.manager.forecast import StageLoad
 from sedp.manager.judgement import Window, window_of
 from sedp.manager.observation import Observation, StageKey, StageSeen, interpolate
@@ -75,7 +74,7 @@ def set_scene(
             costs[stage.key],
             stage.rows / stage.events,
             tuple(positions.index(n) for n in stage.predecessors),
-            runs_inline(stage.executor, costs[stage.key]),
+            stage.inline,
         )
         for stage in stages
     ]

@@ -57,6 +57,13 @@ LOAD = [
         ("seda needs a target", "set slo, or write counters"),
     ),
     Fault(
+        "controller that cannot isolate tenants",
+        add("    slo: {p99: 20ms, isolate_tenants: true}\n    admission: vegas\n"),
+        "true",
+        f"{RANK}.slo.isolate_tenants",
+        ("vegas cannot isolate tenants", "take predicted_wait"),
+    ),
+    Fault(
         "tuning without a target",
         add("    tuning: {every: 2s}\n"),
         "tuning",

@@ -102,6 +102,13 @@ VALUES = [
         ("is for mode fill, and mode is wait; leave it out",),
     ),
     Fault(
+        "ram outside of its bounds",
+        change("ram: 64MiB", "ram: 64MiB\n  ram_bounds: [1MiB, 32MiB]"),
+        "ram_bounds: [1MiB",
+        "store.ram_bounds",
+        ("ram is 64MiB, outside of 1MiB to 32MiB; change one",),
+    ),
+    Fault(
         "norm of nothing",
         change("ram: 64MiB", "mode: write\n  tables: {user: {norm_max: 0}}"),
         "0}",

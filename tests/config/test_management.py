@@ -55,6 +55,12 @@ def test_with_a_target_the_predicted_wait_decides_unless_another_is_named(write:
     assert load(write(GOOD), {}).management["rank"].admission == "counters"
 
 
+def test_tenants_are_isolated_only_if_asked_for(write: Write) -> None:
+    text = add("    slo: {p99: 20ms, isolate_tenants: true}\n")
+    assert load(write(text), {}).management["rank"].isolates_tenants
+    assert not load(write(add(SLO)), {}).management["rank"].isolates_tenants
+
+
 def test_care_of_a_stage_is_compiled(write: Write) -> None:
     text = add_to_score(
         "        timeout: 5ms\n        fallback: {score: 1}\n        skip_above: 0.8\n"

@@ -26,6 +26,7 @@ BLIND = {
     "too long": "limits of durations are in numbers",
     "too many bytes": "the same",
     "threshold without filling": "keys are checked one by one",
+    "ram outside of its bounds": "the same",
     "bound of updates where there are none": "keys are checked one by one",
     "open to all": "keys are checked one by one",
     "port twice": "the same",

@@ -66,8 +66,9 @@ class Resting(Keeper):
     """z = y + 1 after a while that no core is used in; notes the threads it ran in."""
 
     ran_in: ClassVar[list[str]] = []
+    rest_s: ClassVar[float] = REST_S
 
     def process(self, batch: Batch) -> Mapping[str, Array]:
         self.ran_in.append(threading.current_thread().name)
-        time.sleep(REST_S)
+        time.sleep(self.rest_s)
         return super().process(batch)

@@ -1,4 +1,4 @@
-"""Where stages run, moved while serving: by the tuner, from a plan file, by a reload."""
+"""Where stages run, moved while serving: by the engine, the tuner, a plan file, or a reload."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from sedp.daemon.daemon import Daemon
+from sedp.manager.loop_bounds import HOLDS_NS_MAX
 
 from . import wire
 from .calls import infer_url, serving
-from .load_stages import Resting
+from .load_stages import PATIENCE_S, Resting
 from .test_tuning import ask
 
 HERE = __name__.rpartition(".")[0]
@@ -38,6 +39,12 @@ pipelines:
         bounds: {{concurrency: [2, 2], batch_rows: [1, 1], executors: [inline, thread]}}
 """
 BODY = wire.request({"y": ("FP32", np.array([1.0], np.float32))})[0]
+
+
+def fixed(config: str) -> str:
+    """Without tuning."""
+    lines = config.splitlines(keepends=True)
+    return "".join(line for line in lines if "tuning:" not in line and "bounds:" not in line)
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +75,13 @@ async def place(http: aiohttp.ClientSession, daemon: Daemon) -> str:
     return "thread" if Resting.ran_in[-1].startswith("sedp-stage") else "inline"
 
 
+async def told_place(http: aiohttp.ClientSession, daemon: Daemon) -> dict[str, int]:
+    """Processes by where the stage runs, as the status says."""
+    _, status = await ask(http, daemon, "GET", "/status.json")
+    told: dict[str, int] = status["stages"][0]["executors"]
+    return told
+
+
 def executor_moves(daemon: Daemon) -> int:
     return sum(move.knob == "executor" for move in daemon.statistics().load.recent)
 
@@ -88,8 +102,7 @@ async def test_runs_that_hold_the_loop_are_moved_to_threads_told_and_kept(
         assert move["saw"]["p99_ns"] > move["saw"]["target_ns"]
         _, plan = await ask(http, daemon, "GET", "/admin/plan")
         assert plan["workers"][0]["pipelines"]["shop"]["rest"]["executor"] == "thread"
-        _, status = await ask(http, daemon, "GET", "/status.json")
-        assert status["stages"][0]["executors"] == {"thread": 1}
+        assert await told_place(http, daemon) == {"thread": 1}
         async with http.get(f"http://{daemon.admin_address}/metrics") as response:
             metrics = await response.text()
         labels = 'executor="thread",pipeline="shop",stage="rest"'
@@ -98,8 +111,28 @@ async def test_runs_that_hold_the_loop_are_moved_to_threads_told_and_kept(
     assert kept["stages"]["rest"]["executor"] == "thread"
     async with serving(tmp_path, CONFIG) as daemon:
         assert await place(http, daemon) == "thread"
-        _, status = await ask(http, daemon, "GET", "/status.json")
-        assert status["stages"][0]["executors"] == {"thread": 1}
+        assert await told_place(http, daemon) == {"thread": 1}
+
+
+async def test_auto_has_short_runs_on_the_loop_and_long_ones_in_threads(
+    tmp_path: Path, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask_until(wanted: str) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while await place(http, daemon) != wanted:
+                pass
+
+    monkeypatch.setattr(Resting, "rest_s", 0.0)
+    async with serving(tmp_path, fixed(CONFIG).replace("inline", "auto")) as daemon:
+        assert await place(http, daemon) == "thread", "nothing is known of its runs"
+        await ask_until("inline")
+        assert await told_place(http, daemon) == {"inline": 1}
+        monkeypatch.setattr(Resting, "rest_s", 4 * HOLDS_NS_MAX / 1e9)
+        await ask_until("thread")
+        assert await told_place(http, daemon) == {"thread": 1}
+        monkeypatch.setattr(Resting, "rest_s", 0.0)
+        await ask_until("inline")
+        assert await told_place(http, daemon) == {"inline": 1}
 
 
 async def test_where_no_bounds_name_executors_the_config_holds_against_the_plan_file(
@@ -124,18 +157,16 @@ async def test_where_no_bounds_name_executors_the_config_holds_against_the_plan_
 async def test_reload_moves_runs_with_stages_as_they_are(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    fixed = CONFIG.replace("    tuning: {every: 10m, plan: plan.json}", "    #")
-    [bounds] = [line for line in fixed.splitlines(keepends=True) if "bounds:" in line]
-    fixed = fixed.replace(bounds, "")
-    async with serving(tmp_path, fixed) as daemon:
+    async with serving(tmp_path, fixed(CONFIG)) as daemon:
         served = daemon.server.repository.find("shop")
         assert await place(http, daemon) == "inline"
-        (tmp_path / "c.yaml").write_text(fixed.replace("executor: inline", "executor: thread"))
+        (tmp_path / "c.yaml").write_text(
+            fixed(CONFIG).replace("executor: inline", "executor: thread")
+        )
         assert (await ask(http, daemon, "POST", "/admin/reload"))[0] == 200
         assert daemon.server.repository.find("shop").engine is served.engine
         assert await place(http, daemon) == "thread"
-        _, status = await ask(http, daemon, "GET", "/status.json")
-        assert status["stages"][0]["executors"] == {"thread": 1}
+        assert await told_place(http, daemon) == {"thread": 1}
 
 
 async def test_pipeline_that_is_opened_anew_goes_on_where_its_runs_were(
@@ -148,5 +179,4 @@ async def test_pipeline_that_is_opened_anew_goes_on_where_its_runs_were(
         assert (await ask(http, daemon, "POST", "/v2/repository/models/shop/load"))[0] == 200
         assert await place(http, daemon) == "thread"
         await daemon.server.tuning.look()
-        _, status = await ask(http, daemon, "GET", "/status.json")
-        assert status["stages"][0]["executors"] == {"thread": 1}
+        assert await told_place(http, daemon) == {"thread": 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -27,7 +27,6 @@ WATCH = "/grpc.health.v1.Health/Watch"
 GOOD = request({"x": ("FP32", np.ones(3, np.float32))})
 SLOW = request({"x": ("FP32", np.ones(3, np.float32))}, "gate")
 Status = health_pb2.HealthCheckResponse
-Start = Callable[..., Any]
 
 
 @pytest.fixture

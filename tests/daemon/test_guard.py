@@ -34,7 +34,7 @@ from sedp.errors import RequestError
 NOW_S = 1_000_000.0
 NOW_NS = 5_000_000_000
 ID, KEY, SHA256 = make_key()
-OTHER_ID, OTHER_KEY, OTHER_SHA256 = make_key()
+OTHER_ID, _, OTHER_SHA256 = make_key()
 OLD_ID, OLD_KEY, OLD_SHA256 = make_key()
 REVOKED_KEY = make_key()[1]
 INFER = (Scope.INFER,)

@@ -44,6 +44,7 @@ LIVE = {
     "rows": ("rows_max: 64", "rows_max: 32"),
     "in flight": ("in_flight_max: 100", "in_flight_max: 7"),
     "slo": ("p99: 10s", "p99: 5s"),
+    "isolation": ("p99: 10s", "p99: 10s, isolate_tenants: true"),
     "priorities": ("levels: 3", "levels: 4"),
     "admission": ("deadline: 30s", "deadline: 30s\n    admission: seda"),
     "concurrency": ("concurrency: 2", "concurrency: 3"),
@@ -183,6 +184,18 @@ async def test_a_target_that_is_lowered_is_kept_at_the_door_from_then_on(
     await reload(caller)
     assert served(caller).post is post
     assert post.wait_limit_ns(0, 0) < before
+
+
+async def test_tenants_are_isolated_from_the_reload_on_that_asks_for_it(
+    start_from: Start, file: ReloadedFile
+) -> None:
+    caller = await start_from(file)
+    post = served(caller).post
+    assert post is not None
+    assert not post.refusal.__self__._isolates
+    file.change(LIVE["isolation"])
+    await reload(caller)
+    assert post.refusal.__self__._isolates
 
 
 async def test_requests_inside_end_as_they_would_and_nobody_sees_a_gap(

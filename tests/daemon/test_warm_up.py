@@ -16,7 +16,7 @@ from sedp.errors import ConfigError, SedpError, StageError
 from sedp.pipeline import Pipeline, StageUse, compile_pipeline
 from sedp.stage import Resources, Stage
 
-ITEMS, VECTOR = ColumnSpec("FP32", Level.ITEM), ColumnSpec("FP32", Level.REQUEST, (3,))
+ITEMS = ColumnSpec("FP32", Level.ITEM)
 OPENER = StageOpener(Path(), 2, None)
 
 

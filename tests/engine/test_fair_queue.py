@@ -8,13 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sedp.engine.bounded_queue import GHOSTS_MAX
-from sedp.engine.events import NEVER_NS
 from sedp.engine.fair_queue import IDLE_LANES_MAX, FairQueue
 from sedp.engine.fifo_queue import FifoQueue
 from tests.engine.fair_queues import new_event, new_queue, take
 
 ROWS = st.integers(1, 5)
-DEADLINES = st.integers(0, 1000) | st.just(NEVER_NS)
 TENANTS = st.integers(0, 4)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from sedp.columns import Array, Batch, ColumnSpec, Level, TensorSpec
+from sedp.engine.graph import StageCare
 from sedp.operator import Operator
 from sedp.payload import Payload
 from sedp.pipeline import StageUse, compile_pipeline
@@ -33,12 +34,17 @@ class Working(Stage):
         return {"y": batch["x"].copy()}
 
 
-def places(work: Callable[[], None], runs: int, executor: str = "auto") -> list[bool]:
-    """Whether each of `runs` runs was inline."""
+def operate(
+    work: Callable[[], None], executor: str = "auto", care: StageCare | None = None
+) -> Operator:
     tensor = TensorSpec.parse("FP32[n]")
-    use = StageUse(Working(work), executor=executor)
+    use = StageUse(Working(work), executor=executor, care=care or StageCare())
     pipeline = compile_pipeline("p", {"x": tensor}, {"y": tensor}, {"s": use})
-    operator = Operator(pipeline.stages[0], 0)
+    return Operator(pipeline.stages[0], 0)
+
+
+def places(operator: Operator, runs: int) -> list[bool]:
+    """Whether each of `runs` runs was inline."""
     request = Batch({"x": np.ones(3, np.float32)}, np.array([0, 3]))
     seen = []
     for _ in range(runs):
@@ -54,31 +60,46 @@ def burn(milliseconds: float) -> None:
 
 
 def test_a_quick_stage_moves_inline() -> None:
-    seen = places(lambda: None, 400)
+    seen = places(operate(lambda: None), 400)
     assert not any(seen[:2]), "the first runs are spent measuring"
     assert sum(seen) > 200  # not all: a busy machine may make any run look long
 
 
 def test_a_busy_stage_stays_in_threads() -> None:
-    assert not any(places(lambda: burn(10), 40))
+    assert not any(places(operate(lambda: burn(10)), 40))
 
 
 def test_a_stage_that_waits_stays_in_threads() -> None:
-    assert not any(places(lambda: time.sleep(0.01), 40))
+    assert not any(places(operate(lambda: time.sleep(0.01)), 40))
 
 
 def test_a_slow_first_run_does_not_count() -> None:
     first = iter([50.0])
-    assert any(places(lambda: burn(next(first, 0.0)), 40))
+    assert any(places(operate(lambda: burn(next(first, 0.0))), 40))
 
 
 def test_a_stage_that_becomes_slow_returns_to_threads() -> None:
     work = iter([0.0] * 60)
-    seen = places(lambda: burn(next(work, 10.0)), 80)
+    seen = places(operate(lambda: burn(next(work, 10.0))), 80)
     assert any(seen[:60])
     assert not any(seen[-10:])
 
 
+def test_a_stage_given_to_auto_stays_where_it_is_until_its_runs_are_known() -> None:
+    for before in ("inline", "thread"):
+        operator = operate(lambda: None, before)
+        operator.change_executor("auto")
+        assert places(operator, 2) == [before == "inline"] * 2
+    slow = operate(lambda: burn(10), "inline")
+    slow.change_executor("auto")
+    assert not any(places(slow, 20)[5:])
+
+
+def test_runs_that_may_be_given_up_never_come_to_the_loop() -> None:
+    for care in (StageCare(timeout_ns=10**9), StageCare(hedge_ns=10**9)):
+        assert not any(places(operate(lambda: None, care=care), 40))
+
+
 def test_a_fixed_executor_is_kept() -> None:
-    assert not any(places(lambda: None, 50, "thread"))
-    assert all(places(lambda: burn(1), 20, "inline"))
+    assert not any(places(operate(lambda: None, "thread"), 50))
+    assert all(places(operate(lambda: burn(1), "inline"), 20))

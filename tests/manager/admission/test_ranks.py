@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sedp.manager.admission.ranks import FALL, FALL_LONE, GAP, GAP_MAX, USERS, RankShares
+from sedp.manager.admission.ranks import FALL, FALL_LONE, FIRST, GAP, GAP_MAX, USERS, RankShares
 
 LOADS = st.floats(0, 1e6)
 
@@ -24,13 +24,13 @@ def test_shares_never_rise_and_are_never_nothing(
 ) -> None:
     shares = shares_at(levels, load, first_load)
     assert shares == sorted(shares, reverse=True)
-    assert shares[0] == 1.0
+    assert shares[0] == (1.0 if levels == 1 else FIRST)
     assert shares[-1] > 0.2
 
 
 def test_the_first_of_several_levels_tells_no_users_apart_and_stands_apart() -> None:
     shares = shares_at(3, 2.0)
-    assert set(shares[:USERS]) == {1.0}
+    assert set(shares[:USERS]) == {FIRST}
     assert shares[USERS] == pytest.approx(1 - GAP)
     assert shares[USERS] > shares[2 * USERS - 1] > shares[2 * USERS]
 

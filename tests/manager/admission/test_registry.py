@@ -36,6 +36,12 @@ def test_unknown_name_is_told_with_the_known_ones() -> None:
         make_admission("luck", 1_000_000, 1)
 
 
+def test_controller_that_cannot_isolate_tenants_is_not_asked_to() -> None:
+    assert make_admission("predicted_wait", 1_000_000, 1, isolates=True) is not None
+    with pytest.raises(ConfigError, match="'vegas' cannot isolate tenants; predicted_wait can"):
+        make_admission("vegas", 1_000_000, 1, isolates=True)
+
+
 @pytest.mark.parametrize("name", ["predicted_wait", "seda", "breakwater"])
 def test_controller_that_follows_a_target_asks_for_one(name: str) -> None:
     with pytest.raises(ConfigError, match="needs a latency target"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +39,25 @@ def test_tenant_with_ten_times_as_much_is_limited_and_the_others_are_not() -> No
     assert shares.limit(0, overloaded=False) == SHARE_MIN_CALM
     assert shares.limit(1, overloaded=True) == 1.0
     assert shares.limit(2, overloaded=True) == 1.0
+
+
+def test_tenant_with_ten_times_as_much_is_greedy_and_the_others_are_not() -> None:
+    shares = shares_after({0: 10, **dict.fromkeys(range(1, 10), 1)})
+    assert [tenant for tenant in range(11) if shares.is_greedy(tenant)] == [0]
+
+
+def test_nobody_is_greedy_alone() -> None:
+    assert not shares_after({7: 50}).is_greedy(7)
+
+
+@pytest.mark.parametrize("tenants", [2, 10, 100])
+def test_nobody_is_greedy_by_chance(tenants: int) -> None:
+    shares, rng = TenantShares(), np.random.default_rng(1)
+    greedy = 0
+    for tenant in rng.integers(0, tenants, 20_000).tolist():
+        shares.entered(tenant, 10)
+        greedy += shares.is_greedy(tenant)
+    assert greedy <= 40  # of 20,000
 
 
 def test_rows_count_and_not_events() -> None:
