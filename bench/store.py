@@ -31,7 +31,7 @@ from bench.store_shared_ram import shared_ram_figures
 from bench.store_threads import thread_figures
 from bench.store_tiers import LMDB_SHARE, part_figures, whole_figures
 from bench.store_updates import roll_back_figure, update_figures
-from sedp.storage.bucket import Layout
+from sedp.storage.rows.bucket import Layout
 
 QUICK = Effort(rounds=3, seconds=0.04, rows=200_000, requests=1_000_000, streams=2)
 FULL = Effort(rounds=5, seconds=0.1, rows=1_000_000, requests=10_000_000, streams=2)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from bench.store_batches import Ints
 from bench.store_memory import folder_resident, resident
-from sedp.storage.bucket import PAGE_BYTES, BucketShape, Layout
-from sedp.storage.lmdb_tier import LmdbTier
+from sedp.storage.lmdb.tier import LmdbTier
 from sedp.storage.opening import LMDB_BYTES_MAX, Budgets, OpenStore, open_store
-from sedp.storage.rocksdb_options import CACHE_BYTES
+from sedp.storage.rocksdb.options import CACHE_BYTES
+from sedp.storage.rows.bucket import PAGE_BYTES, BucketShape, Layout
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import Table
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.table import Table
 from sedp.storage.tier import Keys
 
 Floats = NDArray[np.float32]

@@ -22,7 +22,7 @@ from bench.figure import Figure, make_figure, measure_in_turn
 from bench.store_batches import BATCH_KEYS, SKEWS, Effort, Ints, at_least, draw_batches
 from bench.store_built import Built, Opened, unlocked
 from bench.store_memory import evict
-from sedp.storage.bucket import PAGE_BYTES, BucketShape, places_of
+from sedp.storage.rows.bucket import PAGE_BYTES, BucketShape, places_of
 
 GOAL = at_least(0.8, 1)
 QUEUE_DEPTH = 32

@@ -17,12 +17,12 @@ from bench.figure import Figure, make_figure, measure_in_turn
 from bench.store_batches import Effort, at_least
 from bench.store_built import Built
 from bench.store_plain import PlainTiers
-from sedp.storage.bucket import BucketShape, places_of
-from sedp.storage.bucket_filler import BucketFiller
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.rocksdb_database import RocksDatabase
-from sedp.storage.row_format import seal
-from sedp.storage.sorted_runs import BLOCK_BYTES
+from sedp.storage.imports.sorted_runs import BLOCK_BYTES
+from sedp.storage.lmdb.bucket_filler import BucketFiller
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.rocksdb.database import RocksDatabase
+from sedp.storage.rows.bucket import BucketShape, places_of
+from sedp.storage.rows.record import seal
 from sedp.storage.tier import Keys, Rows
 
 GOAL = at_least(2_000_000)

@@ -29,7 +29,7 @@ from bench.store_batches import (
 )
 from bench.store_built import Built, opened
 from bench.store_plain import PlainTiers
-from sedp.storage.lmdb_tier import LmdbTier
+from sedp.storage.lmdb.tier import LmdbTier
 
 GOALS = {"dense": at_least(0.35, 0.6), "hashed": at_least(0.2, 0.4)}
 GETMULTI_GOAL = at_least(10, 40)

@@ -25,8 +25,8 @@ from bench.store_batches import (
     times_as_fast,
 )
 from sedp.kernel import kernel
-from sedp.storage.ram_line import WAYS
-from sedp.storage.ram_tier import RamTier
+from sedp.storage.ram.line import WAYS
+from sedp.storage.ram.tier import RamTier
 from sedp.storage.tier import Keys
 
 HIT_RATIO = 0.95

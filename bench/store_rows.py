@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.keys import mix_all
+from sedp.storage.rows.keys import mix_all
 from sedp.storage.tier import Keys
 
 CHUNK_ROWS = 1 << 18

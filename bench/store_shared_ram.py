@@ -31,11 +31,11 @@ from bench.store_batches import (
 from bench.store_built import Built, opened
 from bench.store_threads import RESIDENT_BYTES
 from bench.store_tiers import DRAWS_PER_ROW, RAM_SHARE, ram_bytes_for, settled
-from sedp.storage.budget import SHARED_PLACES_PER_ROW
-from sedp.storage.ram_kernels import RESIDENT_REACH
-from sedp.storage.ram_line import WAYS
-from sedp.storage.ram_tier import RamTier
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.budget import SHARED_PLACES_PER_ROW
+from sedp.storage.ram.kernels import RESIDENT_REACH
+from sedp.storage.ram.line import WAYS
+from sedp.storage.ram.shared_ram import SharedRam
+from sedp.storage.ram.tier import RamTier
 
 PARTS = (1, 2, 4)
 

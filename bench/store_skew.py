@@ -16,10 +16,10 @@ from bench.figure import Figure, make_figure
 from bench.store_batches import BATCH_KEYS, DIM, ROW_BYTES, Ints, at_least
 from bench.store_rows import make_chunks, make_keys
 from bench.store_tiers import ram_bytes_for
-from sedp.storage.bucket import BucketShape
+from sedp.storage.rows.bucket import BucketShape
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import Table
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.table import Table
 
 HOT_ROWS = 0.01
 HOT_LOOKUPS = 0.8

@@ -20,7 +20,7 @@ from bench.store_batches import (
 )
 from bench.store_built import Built, opened
 from bench.store_tiers import RAM_SHARE, ram_bytes_for, settled
-from sedp.storage.table import Table
+from sedp.storage.tables.table import Table
 
 GOAL = at_least(1.7)
 RESIDENT_BYTES = 1 << 30

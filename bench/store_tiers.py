@@ -29,10 +29,10 @@ from bench.store_batches import (
 )
 from bench.store_built import Built, Floats, Opened, opened
 from bench.store_plain import PlainTiers
-from sedp.storage.budget import ABSENT_SHARE
-from sedp.storage.ram_line import WAYS
-from sedp.storage.ram_tier import bytes_per_set
-from sedp.storage.table import Table
+from sedp.storage.ram.budget import ABSENT_SHARE
+from sedp.storage.ram.line import WAYS
+from sedp.storage.ram.tier import bytes_per_set
+from sedp.storage.tables.table import Table
 from sedp.storage.tier import Keys
 
 RAM_SHARE = 0.05  # of the rows that have a place in RAM

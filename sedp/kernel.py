@@ -49,8 +49,10 @@ def _forget_stale(folder: Path) -> None:
     if folder in _seen:
         return
     _seen.add(folder)
-    files = sorted({_OWN, *_STORE.glob("*.py"), *folder.resolve().glob("*.py")})
-    state = "\n".join(f"{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
+    files = sorted({_OWN, *_STORE.rglob("*.py"), *folder.resolve().glob("*.py")})
+    state = "\n".join(
+        f"{f.parent.name}/{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files
+    )
     kept, stamp = folder / "__pycache__", folder / "__pycache__" / "kernels.stamp"
     with contextlib.suppress(OSError):  # where nothing can be written, nothing was kept here
         if not stamp.exists() or stamp.read_text() != state:

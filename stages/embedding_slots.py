@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sedp.columns import Batch, ColumnSpec, Level
 from sedp.stages.table_keys import INTEGERS, hashed_keys, key_columns, level_of
 from sedp.stages.wide_slots import Wide
-from sedp.storage.keys import combine_slots, salt_of
+from sedp.storage.rows.keys import combine_slots, salt_of
 
 _INT64 = np.iinfo(np.int64)
 

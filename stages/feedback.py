@@ -14,8 +14,8 @@ from numba import types
 
 from sedp.kernel import inlined, kernel
 from sedp.stages.score_cells import NEVER_NS, WORDS, Numbers, Words, new_lines
-from sedp.storage.keys import mix
-from sedp.storage.ram_line import LINE_BYTES, WAYS, home_of, line_of, way_of
+from sedp.storage.ram.line import LINE_BYTES, WAYS, home_of, line_of, way_of
+from sedp.storage.rows.keys import mix
 
 FEEDBACK_SET_BYTES = 2 * LINE_BYTES
 FEEDBACK = (types.uint64[:, ::1], types.int64[:, ::1])

@@ -18,9 +18,9 @@ from numba import types
 from numpy.typing import NDArray
 
 from sedp.kernel import inlined, kernel
-from sedp.storage.intrinsics import as_index, prefetch
-from sedp.storage.keys import GOLDEN, mix
-from sedp.storage.ram_line import LINE_BYTES, WAYS, home_of, way_of
+from sedp.storage.ram.line import LINE_BYTES, WAYS, home_of, way_of
+from sedp.storage.rows.intrinsics import as_index, prefetch
+from sedp.storage.rows.keys import GOLDEN, mix
 
 NEVER_NS = -(1 << 61)  # of a way without score or mark; earlier than any time, and now - it fits
 TIMES, MARKS, ENTRIES = 8, 16, 24  # words before them in a record

@@ -32,7 +32,7 @@ from sedp.stages.score_cells import (
     words_of_entry,
 )
 from sedp.stages.score_lookup import FLAGS, KEYS, LEAD, SCORES, Flags, Sources
-from sedp.storage.ram_line import WAYS, home_of
+from sedp.storage.ram.line import WAYS, home_of
 
 
 @inlined

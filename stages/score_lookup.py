@@ -52,7 +52,7 @@ from sedp.stages.score_cells import (
     touch,
     words_of_entry,
 )
-from sedp.storage.ram_line import WAYS, home_of
+from sedp.storage.ram.line import WAYS, home_of
 
 LEAD = 16  # rows between two looks ahead; as many cache misses as a core tracks at once
 

@@ -45,7 +45,7 @@ from sedp.stages.score_cells import (
 )
 from sedp.stages.score_filling import fill
 from sedp.stages.score_lookup import Found, look_up
-from sedp.storage.ram_line import LINE_BYTES, WAYS
+from sedp.storage.ram.line import LINE_BYTES, WAYS
 
 FEEDBACK_SHARE = 16  # one part in so many of the memory remembers who gave feedback
 FOLLOW_PAUSE_NS = 1_000_000_000  # after a score that was waited for did not come

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sedp.columns import Array, Batch, ColumnSpec, Level
 from sedp.errors import ConfigError
 from sedp.stage import Resources, Table
-from sedp.storage.keys import combine, salt_of
+from sedp.storage.rows.keys import combine, salt_of
 
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sedp.columns import Batch
 from sedp.kernel import kernel
-from sedp.storage.keys import GOLDEN, mix, salt_of
+from sedp.storage.rows.keys import GOLDEN, mix, salt_of
 
 BUCKETS_MAX = 1 << 32  # a key's upper 32 bits choose its bucket
 

@@ -11,19 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sedp.storage.miss_policy import MissRule
     from sedp.storage.store import ParameterStore
-    from sedp.storage.table import Table
     from sedp.storage.table_spec import TableSpec
-    from sedp.storage.updates import Receipt
+    from sedp.storage.tables.miss_policy import MissRule
+    from sedp.storage.tables.table import Table
+    from sedp.storage.updates.updates import Receipt
 
 __all__ = ["MissRule", "ParameterStore", "Receipt", "Table", "TableSpec"]
 
 _MODULES = {
-    "MissRule": "miss_policy",
+    "MissRule": "tables.miss_policy",
     "ParameterStore": "store",
-    "Receipt": "updates",
-    "Table": "table",
+    "Receipt": "updates.updates",
+    "Table": "tables.table",
     "TableSpec": "table_spec",
 }
 

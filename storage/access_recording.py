@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.access_log import AccessLog, AccessSample, save_sample
-from sedp.storage.bags import Pooling
+from sedp.storage.advice.access_log import AccessLog, AccessSample, save_sample
+from sedp.storage.rows.bags import Pooling
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import Table
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.table import Table
 from sedp.storage.ticker import Ticker
 from sedp.storage.tier import Keys, Mask
 

@@ -16,9 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sedp.errors import CorruptionError, StoreError
-from sedp.storage.arguments import check_same_table
-from sedp.storage.rocksdb_opening import entry_name
-from sedp.storage.table_spec import TableSpec
+from sedp.storage.naming import entry_name
+from sedp.storage.table_spec import TableSpec, check_same_table
 
 FORMAT = 3
 READABLE = (2, FORMAT)

@@ -18,13 +18,9 @@ from typing import Any
 import lmdb
 
 from sedp.errors import StoreError
-from sedp.storage.rocksdb_opening import (
-    CATALOGUE_KEY,
-    DEFAULT_FAMILY,
-    entry_name,
-    open_follower,
-)
-from sedp.storage.rocksdb_options import make_options, new_cache
+from sedp.storage.naming import entry_name
+from sedp.storage.rocksdb.opening import CATALOGUE_KEY, DEFAULT_FAMILY, open_follower
+from sedp.storage.rocksdb.options import make_options, new_cache
 
 LMDB, ROCKSDB, DONE = "lmdb", "rocksdb", "done"  # what the child says
 DAMAGED = 3  # its exit status; the reason is on standard error

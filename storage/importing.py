@@ -10,13 +10,12 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.arguments import check_same_table
-from sedp.storage.import_progress import ImportSource
-from sedp.storage.loader import NO_KEYS
-from sedp.storage.rocksdb_tier import RocksdbTier
-from sedp.storage.table_spec import TableSpec
+from sedp.storage.imports.loader import NO_KEYS
+from sedp.storage.imports.progress import ImportSource
+from sedp.storage.rocksdb.tier import RocksdbTier
+from sedp.storage.table_spec import TableSpec, check_same_table
 from sedp.storage.tier import Keys
-from sedp.storage.writer import Writer
+from sedp.storage.updates.writer import Writer
 
 CURRENT: Literal["current"] = "current"
 

@@ -11,25 +11,25 @@ from pathlib import Path
 
 from sedp.errors import StoreError
 from sedp.storage.catalogue import Catalogue, Entry
-from sedp.storage.commits import Committer
-from sedp.storage.following import Follower
-from sedp.storage.lag import CompleteMark
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.lmdb_tier import LmdbTier
-from sedp.storage.loader import Loader
-from sedp.storage.miss_policy import WAIT, MissPolicy, MissRule
-from sedp.storage.placement import Mover
-from sedp.storage.ram_sharing import RamSharing
-from sedp.storage.rebuilding import Rebuilder
-from sedp.storage.recovery import recover
-from sedp.storage.rocksdb_database import RocksDatabase
-from sedp.storage.rocksdb_tier import RocksdbTier
-from sedp.storage.shared_ram import SharedRam
-from sedp.storage.table_version import TableVersion
-from sedp.storage.table_versions import TableVersions
+from sedp.storage.imports.loader import Loader
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.lmdb.tier import LmdbTier
+from sedp.storage.placement.mover import Mover
+from sedp.storage.ram.shared_ram import SharedRam
+from sedp.storage.rocksdb.database import RocksDatabase
+from sedp.storage.rocksdb.tier import RocksdbTier
+from sedp.storage.tables.miss_policy import WAIT, MissPolicy, MissRule
+from sedp.storage.tables.version import TableVersion
+from sedp.storage.tables.versions import TableVersions
 from sedp.storage.ticker import Ticker
-from sedp.storage.updates import UpdateWriter
-from sedp.storage.writer import Writer
+from sedp.storage.updates.commits import Committer
+from sedp.storage.updates.following import Follower
+from sedp.storage.updates.lag import CompleteMark
+from sedp.storage.updates.ram_sharing import RamSharing
+from sedp.storage.updates.rebuilding import Rebuilder
+from sedp.storage.updates.recovery import recover
+from sedp.storage.updates.updates import UpdateWriter
+from sedp.storage.updates.writer import Writer
 
 LMDB_BYTES_MAX = 1 << 40
 WATCH_S = 1.0  # between two searches for readers that were killed, and for the file

@@ -21,19 +21,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.import_progress import ImportSource
+from sedp.storage.advice.ram_scaling import RamScaling
 from sedp.storage.importing import Base, Import
-from sedp.storage.miss_policy import MissRule
+from sedp.storage.imports.progress import ImportSource
 from sedp.storage.opening import LMDB_BYTES_MAX, Budgets, OpenStore, open_store
-from sedp.storage.ram_scaling import RamScaling
-from sedp.storage.rocksdb_options import CACHE_BYTES
-from sedp.storage.shared_ram import SharedRam
-from sedp.storage.statistics import StoreStatistics
-from sedp.storage.table import Table
+from sedp.storage.ram.shared_ram import SharedRam
+from sedp.storage.rocksdb.options import CACHE_BYTES
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.miss_policy import MissRule
+from sedp.storage.tables.statistics import StoreStatistics
+from sedp.storage.tables.table import Table
 from sedp.storage.tier import Keys
-from sedp.storage.update_guard import UpdateGuard, check_norms
-from sedp.storage.updates import Durability, Receipt, Update
+from sedp.storage.updates.guard import UpdateGuard, check_norms
+from sedp.storage.updates.updates import Durability, Receipt, Update
 from sedp.storage.verification import VerifyReport, list_scans, verify_scans
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.bucket import Layout
-from sedp.storage.row_codec import ROW_FORMATS, RowFormat, decode_rows, encode_rows, stored_bytes
+from sedp.storage.rows.bucket import Layout
+from sedp.storage.rows.codec import ROW_FORMATS, RowFormat, decode_rows, encode_rows, stored_bytes
 from sedp.storage.tier import Rows
 
 DIM_MAX = 4096
@@ -129,3 +129,12 @@ class TableSpec:
             out.view(np.uint8)[:] = stored
         else:
             decode_rows(stored, self.row_format, out)
+
+
+def check_same_table(current: TableSpec, spec: TableSpec) -> None:
+    """Raises StoreError unless rows of `spec` can join those of the table as it is."""
+    if replace(current, version=0) != replace(spec, version=0):
+        raise StoreError(
+            f"import onto table {spec.name!r}: it is {current}, the rows are for {spec}; give "
+            "the same spec, or import the table whole"
+        )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sedp.storage.catalogue import Entry
-from sedp.storage.record_scan import RecordSlice
-from sedp.storage.table_versions import TableVersions
+from sedp.storage.rows.scan import RecordSlice
+from sedp.storage.tables.versions import TableVersions
 
 Scan = tuple[Entry, str, int, Iterator[RecordSlice]]  # version, tier, rows expected, its rows
 

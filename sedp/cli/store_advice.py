@@ -15,8 +15,8 @@ from sedp.errors import ConfigError, StoreError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sedp.storage.advice import Advice
-    from sedp.storage.hit_curve import HitCurve
+    from sedp.storage.advice.division import Advice
+    from sedp.storage.advice.hit_curve import HitCurve
 
 
 @click.command(
@@ -48,7 +48,7 @@ def command(
     """
     from rich.console import Console
 
-    from sedp.storage.advice import advise
+    from sedp.storage.advice.division import advise
 
     curves = _read_curves(path)
     advice = advise(curves, ram_bytes or 0, lmdb_bytes=lmdb_bytes)
@@ -66,9 +66,9 @@ def _read_curves(path: Path) -> list[HitCurve]:
     from rich.console import Console
     from rich.progress import track
 
-    from sedp.storage.access_log import load_sample
     from sedp.storage.access_recording import FOLDER
-    from sedp.storage.hit_curve import hit_curve
+    from sedp.storage.advice.access_log import load_sample
+    from sedp.storage.advice.hit_curve import hit_curve
 
     files = sorted((path / FOLDER).glob("*.npz"))
     if not files:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sedp.storage.bucket import Layout
-    from sedp.storage.row_codec import RowFormat
+    from sedp.storage.imports.table_file import TableFile
+    from sedp.storage.rows.bucket import Layout
+    from sedp.storage.rows.codec import RowFormat
     from sedp.storage.store import ParameterStore
-    from sedp.storage.table_file import TableFile
     from sedp.storage.table_spec import TableSpec
 
 
@@ -113,7 +113,7 @@ def command(
     kept to go back to. Daemons that follow the store then answer from the new one. Interrupted, the
     same command goes on where it was, if FILE is still the same.
     """
-    from sedp.storage.import_progress import ImportSource
+    from sedp.storage.imports.progress import ImportSource
     from sedp.storage.opening import LMDB_BYTES_MAX
     from sedp.storage.store import ParameterStore
     from sedp.storage.table_spec import TableSpec
@@ -163,7 +163,7 @@ class FileOptions:
         return source
 
     def _open(self, dtype: str, columns: tuple[str, ...]) -> TableFile:
-        from sedp.storage.table_formats import open_table_file
+        from sedp.storage.imports.formats import open_table_file
 
         return open_table_file(
             self.file, dtype=dtype, columns=columns, id_column=self.id_column, tensor=self.tensor
@@ -182,7 +182,7 @@ def _base(text: str) -> int | Literal["current"] | None:
 def _keys(path: Path) -> NDArray[np.uint64]:
     import numpy as np
 
-    from sedp.storage.table_file import as_keys
+    from sedp.storage.imports.table_file import as_keys
 
     try:
         with path.open("rb") as file:

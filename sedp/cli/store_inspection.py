@@ -13,8 +13,8 @@ import click
 from sedp.cli.options import folder_argument, progress_bar
 
 if TYPE_CHECKING:
-    from sedp.storage.statistics import StoreStatistics, TableStatistics
     from sedp.storage.table_spec import TableSpec
+    from sedp.storage.tables.statistics import StoreStatistics, TableStatistics
     from sedp.storage.verification import VerifyReport
 
 Versions = dict[str, tuple[int, ...]]

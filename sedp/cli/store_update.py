@@ -20,8 +20,8 @@ from sedp.cli.options import (
 from sedp.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from sedp.storage.imports.table_file import Chunk, TableFile
     from sedp.storage.store import ParameterStore
-    from sedp.storage.table_file import Chunk, TableFile
 
 ID_CHARS_MAX = 100  # a part of the file has the row it starts at behind it
 
@@ -93,8 +93,8 @@ def command(
     Parquet and Arrow files the table's own columns are taken unless --columns names others. It is
     sent in parts, each of which is applied as a whole or not at all.
     """
+    from sedp.storage.imports.formats import open_table_file
     from sedp.storage.store import ParameterStore
-    from sedp.storage.table_formats import open_table_file
 
     if len(update_id) > ID_CHARS_MAX:
         raise ConfigError(
@@ -156,7 +156,7 @@ def _send(
 
 
 def _parts(source: TableFile) -> Iterator[Chunk]:
-    from sedp.storage.updates import UPDATE_ROWS_MAX
+    from sedp.storage.updates.updates import UPDATE_ROWS_MAX
 
     for keys, rows in source.chunks:
         for start in range(0, len(keys), UPDATE_ROWS_MAX):

@@ -1,7 +1,7 @@
 """The store's RAM, moved while serving: looks, asks the manager, and makes its move.
 
 Every process moves what its own caches have; rows that all workers share stay where they are. What
-the manager goes by is a sample of the look-ups, see `sedp.storage.access_log`.
+the manager goes by is a sample of the look-ups, see `sedp.storage.advice.access_log`.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ from sedp.errors import ConfigError, StoreError
 from sedp.pipeline_checks import nearest
 from sedp.stage import Store
 from sedp.storage.access_recording import RecordedStore
-from sedp.storage.miss_policy import MissRule
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.shared_ram import SharedRam
 from sedp.storage.store import ParameterStore
+from sedp.storage.tables.miss_policy import MissRule
 
 LMDB_FOLDER = "lmdb"  # of a store
 CHECK_S = 120.0

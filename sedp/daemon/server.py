@@ -35,7 +35,7 @@ from sedp.daemon.tuning import LiveTuning
 from sedp.daemon.warm_up import StageOpener
 from sedp.errors import RequestError
 from sedp.stage import Store
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.shared_ram import SharedRam
 
 if TYPE_CHECKING:
     from sedp.daemon.access.shared_use import SharedUse

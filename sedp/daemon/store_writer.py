@@ -16,8 +16,8 @@ from sedp.errors import RequestError, StoreError
 from sedp.pipeline_checks import nearest
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.update_guard import UpdateGuard
-from sedp.storage.updates import Durability, Receipt
+from sedp.storage.updates.guard import UpdateGuard
+from sedp.storage.updates.updates import Durability, Receipt
 
 NAME_CHARS_SHOWN_MAX = 64
 

@@ -90,7 +90,7 @@ def run_missing(folder: Path, tell: Tell) -> dict[str, float]:
 
 def recipe_files() -> list[Path]:
     """The code that decides what files contain: the demo's own, how keys are made, what is cut."""
-    keys, cut = (find_spec(name) for name in ("sedp.storage.keys", "sedp.stages.cut_net"))
+    keys, cut = (find_spec(name) for name in ("sedp.storage.rows.keys", "sedp.stages.cut_net"))
     assert keys is not None
     assert cut is not None
     assert keys.origin is not None

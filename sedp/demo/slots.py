@@ -14,7 +14,7 @@ import numpy as np
 
 from sedp.demo.dataset import HOUSEHOLD_ATTRIBUTES, PRODUCT_ATTRIBUTES, Columns
 from sedp.demo.keyed_rows import Keys
-from sedp.storage.keys import combine, salt_of
+from sedp.storage.rows.keys import combine, salt_of
 
 
 @dataclass(frozen=True, slots=True)

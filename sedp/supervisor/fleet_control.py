@@ -20,7 +20,7 @@ from sedp.engine.statistics import EngineStatistics
 from sedp.errors import RequestError
 from sedp.pipeline import Pipeline
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.updates import Durability, Receipt
+from sedp.storage.updates.updates import Durability, Receipt
 from sedp.supervisor import messages
 from sedp.supervisor.fleet import Fleet
 from sedp.supervisor.wanted import Wanted

@@ -79,7 +79,7 @@ class Inheritance:
         counts: of connections; a worker writes to its own slot.
         use: file descriptor of what tenants use, see `SharedUse`.
         slots: in both.
-        ram: file descriptor of rows that are kept for all, see `sedp.storage.shared_ram`.
+        ram: file descriptor of rows that are kept for all, see `sedp.storage.ram.shared_ram`.
     """
 
     doors: Doors

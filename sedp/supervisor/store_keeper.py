@@ -11,7 +11,7 @@ import msgspec
 
 from sedp.config.settings import StoreSettings
 from sedp.daemon.parameter_store import open_served
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.shared_ram import SharedRam
 from sedp.storage.store import ParameterStore
 
 

@@ -34,7 +34,7 @@ from sedp.daemon.http.acceptor import ConnectionCounts, ConnectionShare
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.server import Change, Server
 from sedp.errors import SedpError
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.shared_ram import SharedRam
 from sedp.supervisor import messages
 from sedp.supervisor.channel import Channel
 from sedp.supervisor.early_log import EarlyLog

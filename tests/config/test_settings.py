@@ -28,9 +28,9 @@ from sedp.config.settings import (
 )
 from sedp.engine.graph import StagePlan
 from sedp.pipeline import Pipeline
-from sedp.storage.miss_policy import MISS_MODES, MissRule
 from sedp.storage.opening import LMDB_BYTES_MAX
 from sedp.storage.store import ParameterStore
+from sedp.storage.tables.miss_policy import MISS_MODES, MissRule
 
 SECTIONS = [
     FileSettings,

@@ -21,9 +21,9 @@ from sedp.daemon.monitoring.metrics import registry
 from sedp.daemon.monitoring.statistics import DaemonStatistics
 from sedp.daemon.monitoring.status import StatusWriter
 from sedp.engine.histogram import Histogram
-from sedp.storage.miss_policy import MissRule
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.miss_policy import MissRule
 
 from .calls import post
 from .conftest import StartDaemon

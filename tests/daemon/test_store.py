@@ -20,8 +20,8 @@ from sedp.config.settings import MissSettings, StoreSettings, TableSettings
 from sedp.daemon.daemon import Daemon
 from sedp.daemon.parameter_store import open_store
 from sedp.errors import ConfigError, StoreError
-from sedp.storage.access_log import load_sample
-from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.advice.access_log import load_sample
+from sedp.storage.rocksdb.database import RocksDatabase
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sedp.storage import lmdb_environment
+from sedp.storage.lmdb import environment as lmdb_environment
 from tests.faults.volume import eager_write_back, missing_for, mounted
 from tests.faults.writing import Told, check_store, lost, make_store, writing
 
@@ -25,7 +25,7 @@ SEED = int(os.environ.get("SEDP_SEED", "0"))
 ASYNC_LOSS_S = 1.0
 OTHER_BOOT = """
 from pathlib import Path
-from sedp.storage import lmdb_environment
+from sedp.storage.lmdb import environment as lmdb_environment
 lmdb_environment.BOOT_ID = Path({path!r})
 """
 

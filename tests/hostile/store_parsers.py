@@ -15,7 +15,7 @@ from tests.hostile.parser import Parse, Parser
 
 
 def update_log(_folder: Path) -> Parse:
-    from sedp.storage.update_log import collect
+    from sedp.storage.lmdb.update_log import collect
 
     def parse(data: bytes) -> None:
         collect([data])
@@ -25,7 +25,7 @@ def update_log(_folder: Path) -> Parse:
 
 
 def update_entry() -> bytes:
-    from sedp.storage.update_log import encode_entry
+    from sedp.storage.lmdb.update_log import encode_entry
 
     return encode_entry({"user": np.arange(3, dtype=np.uint64)})
 
@@ -33,8 +33,8 @@ def update_entry() -> bytes:
 def table_file(suffix: str) -> Callable[[Path], Parse]:
     def make(folder: Path) -> Parse:
         from sedp.errors import StoreError
-        from sedp.storage.npz_file import open_npz
-        from sedp.storage.safetensors_file import open_safetensors
+        from sedp.storage.imports.npz_file import open_npz
+        from sedp.storage.imports.safetensors_file import open_safetensors
 
         path = folder / f"fuzzed.{suffix}"
         open_file = open_npz if suffix == "npz" else open_safetensors
@@ -63,7 +63,7 @@ def safetensors() -> bytes:
 
 def access_sample(folder: Path) -> Parse:
     from sedp.errors import StoreError
-    from sedp.storage.access_log import load_sample
+    from sedp.storage.advice.access_log import load_sample
 
     path = folder / "fuzzed.npz"
 

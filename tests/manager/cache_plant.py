@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from sedp.manager.cache_bytes import CacheBytes, CacheSeen, Counts
 from sedp.manager.moves import Move, MoveLog
 from sedp.manager.observation import SECOND_NS
-from sedp.storage.access_log import AccessLog
-from sedp.storage.hit_curve import hit_curve
-from sedp.storage.ram_line import WAYS
-from sedp.storage.ram_tier import RamTier, bytes_per_set
+from sedp.storage.advice.access_log import AccessLog
+from sedp.storage.advice.hit_curve import hit_curve
+from sedp.storage.ram.line import WAYS
+from sedp.storage.ram.tier import RamTier, bytes_per_set
 
 IDS = 200_000
 ROW_BYTES = 64

@@ -20,7 +20,7 @@ from sedp.stages.score_cells import (
 )
 from sedp.stages.score_lookup import Found
 from sedp.stages.score_table import FOLLOW_PAUSE_NS, Ages, ScoreKeys
-from sedp.storage.keys import FIRST, GOLDEN, SECOND, unmix_all
+from sedp.storage.rows.keys import FIRST, GOLDEN, SECOND, unmix_all
 
 Scores = tuple[float, ...]
 

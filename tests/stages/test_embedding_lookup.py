@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sedp.columns import Array, Batch, Level
 from sedp.errors import ConfigError
 from sedp.stages.embedding_lookup import EmbeddingLookup
-from sedp.storage.keys import combine, salt_of
+from sedp.storage.rows.keys import combine, salt_of
 from tests.stages.dict_store import DictStore, DictTable
 from tests.stages.lone_stage import column_types, make_batch, make_stage, run_stage
 

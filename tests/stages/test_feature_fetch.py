@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sedp.columns import Level
 from sedp.errors import ConfigError, StoreError
 from sedp.stages.feature_fetch import FeatureFetch
-from sedp.storage.keys import combine, salt_of
+from sedp.storage.rows.keys import combine, salt_of
 from tests.stages.dict_store import DictStore
 from tests.stages.lone_stage import column_types, make_batch, make_stage, run_stage
 

@@ -20,7 +20,7 @@ from sedp.stages.dense_scoring import DenseScoring
 from sedp.stages.embedding_lookup import EmbeddingLookup
 from sedp.stages.feature_fetch import FeatureFetch
 from sedp.stages.top_k import TopK
-from sedp.storage.keys import combine, salt_of
+from sedp.storage.rows.keys import combine, salt_of
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from tests.stages.lone_stage import make_batch, make_stage

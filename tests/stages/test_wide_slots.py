@@ -13,7 +13,7 @@ from sedp.columns import Array
 from sedp.pipeline_checks import PipelineError
 from sedp.stages.embedding_lookup import EmbeddingLookup
 from sedp.stages.wide_slots import hash_places, place_salts, share_out
-from sedp.storage.keys import combine, salt_of
+from sedp.storage.rows.keys import combine, salt_of
 from tests.stages.dict_store import DictStore, DictTable
 from tests.stages.lone_stage import make_batch, make_stage, run_stage
 

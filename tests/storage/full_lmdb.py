@@ -10,7 +10,7 @@ import lmdb
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage.lmdb_database import LmdbDatabase
+from sedp.storage.lmdb.database import LmdbDatabase
 
 
 def let_lmdb_be_full(patch: pytest.MonkeyPatch) -> None:

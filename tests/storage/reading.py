@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import Table
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.table import Table
 from tests.storage.processes import PREAMBLE, ROOT
 from tests.storage.tables import look_up, make_rows, some_keys
 

@@ -10,9 +10,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.ram_kernels import RESIDENT_REACH
-from sedp.storage.ram_tier import RamTier
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.kernels import RESIDENT_REACH
+from sedp.storage.ram.shared_ram import SharedRam
+from sedp.storage.ram.tier import RamTier
 from tests.storage.tables import Keys
 
 SEED = (1 << 64) - 5

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.shared_ram import SharedRam
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from tests.storage.processes import ROOT

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pyarrow import feather, ipc, parquet
 from safetensors.numpy import save_file
 
-from sedp.storage import table_file
-from sedp.storage.table_file import TableFile
+from sedp.storage.imports import table_file
+from sedp.storage.imports.table_file import TableFile
 
 Keys = NDArray[np.int64]
 Rows = NDArray[Any]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.ram_tier import RamTier
-from sedp.storage.table import Table
+from sedp.storage.ram.tier import RamTier
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.table import Table
 
 Keys = NDArray[np.uint64]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sedp.errors import StoreError
-from sedp.storage.access_log import AccessLog, AccessSample, load_sample, save_sample
+from sedp.storage.advice.access_log import AccessLog, AccessSample, load_sample, save_sample
 from tests.storage.tables import keys_of, some_keys
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from sedp.storage import access_recording
-from sedp.storage.access_log import load_sample
 from sedp.storage.access_recording import AccessRecorder, RecordedStore
-from sedp.storage.hit_curve import hit_curve
+from sedp.storage.advice.access_log import load_sample
+from sedp.storage.advice.hit_curve import hit_curve
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from tests.storage.tables import keys_of, look_up, make_rows, some_keys

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sedp.storage.advice import DOUBLING_GAIN_MIN, TierCosts, advise, divide_bytes
-from sedp.storage.hit_curve import HitCurve
+from sedp.storage.advice.division import DOUBLING_GAIN_MIN, TierCosts, advise, divide_bytes
+from sedp.storage.advice.hit_curve import HitCurve
 
 UNIT = 1 << 10
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from sedp.cli.store_advice import command
 from sedp.errors import ConfigError, SedpError, StoreError
-from sedp.storage.access_log import AccessLog, save_sample
+from sedp.storage.advice.access_log import AccessLog, save_sample
 
 
 def run(*words: str | Path) -> Result:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from sedp.errors import StoreError
-from sedp.storage.table_formats import open_table_file
+from sedp.storage.imports.formats import open_table_file
 from tests.storage.table_files import joined
 
 Arrays = Mapping[str, NDArray[Any]]

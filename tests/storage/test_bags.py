@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sedp.storage.bags import Places, Pooling, pool_rows
-from sedp.storage.row_codec import ROW_FORMATS, Floats, RowFormat, decode_rows, encode_rows
+from sedp.storage.rows.bags import Places, Pooling, pool_rows
+from sedp.storage.rows.codec import ROW_FORMATS, Floats, RowFormat, decode_rows, encode_rows
 
 modes: st.SearchStrategy[Pooling] = st.sampled_from(["sum", "mean"])
 

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sedp.storage.bucket import (
+from sedp.storage.lmdb.bucket_reading import read_rows
+from sedp.storage.lmdb.bucket_search import CLOSED, FREE
+from sedp.storage.lmdb.bucket_writing import (
+    clear_buckets,
+    clear_unsound,
+    fill_buckets,
+    list_keys,
+    list_rows,
+    merge_rows,
+)
+from sedp.storage.rows.bucket import (
     FILL,
     HEADER_BYTES,
     PAGE_BYTES,
@@ -16,17 +26,7 @@ from sedp.storage.bucket import (
     keys_at,
     places_of,
 )
-from sedp.storage.bucket_reading import read_rows
-from sedp.storage.bucket_search import CLOSED, FREE
-from sedp.storage.bucket_writing import (
-    clear_buckets,
-    clear_unsound,
-    fill_buckets,
-    list_keys,
-    list_rows,
-    merge_rows,
-)
-from sedp.storage.row_format import seal
+from sedp.storage.rows.record import seal
 from sedp.storage.tier import Keys, Mask, Rows
 from tests.storage.tables import keys_of, some_keys
 

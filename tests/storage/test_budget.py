@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sedp.storage.budget import NOTHING, divide
-from sedp.storage.ram_line import LINE_BYTES, WAYS
-from sedp.storage.ram_tier import bytes_per_set
+from sedp.storage.ram.budget import NOTHING, divide
+from sedp.storage.ram.line import LINE_BYTES, WAYS
+from sedp.storage.ram.tier import bytes_per_set
 
 tables = st.lists(st.tuples(st.integers(0, 10**9), st.sampled_from([4, 8, 68, 32768])), max_size=9)
 

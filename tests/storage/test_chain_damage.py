@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sedp.errors import CorruptionError
-from sedp.storage.bucket import places_of
+from sedp.storage.rows.bucket import places_of
 from sedp.storage.store import ParameterStore
 from tests.storage.tables import keys_of, look_up, make_rows
 from tests.storage.test_chains import BASE, CHANGED, DELTA, REMOVED, SPEC, chain, fill

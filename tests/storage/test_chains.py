@@ -10,7 +10,7 @@ import pytest
 
 from sedp.errors import StoreError
 from sedp.storage import catalogue
-from sedp.storage.import_progress import ImportSource
+from sedp.storage.imports.progress import ImportSource
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from tests.storage.tables import Keys, look_up, make_rows, some_keys

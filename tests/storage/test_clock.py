@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from sedp.storage import updates
-from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.rocksdb.database import RocksDatabase
 from sedp.storage.store import ParameterStore
+from sedp.storage.updates import updates
 from tests.storage.reading import check_rows, fill, reading, update
 
 YEAR_S = 365 * 86_400

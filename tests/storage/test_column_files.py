@@ -12,9 +12,9 @@ import pytest
 from pyarrow import ipc, parquet
 
 from sedp.errors import StoreError
-from sedp.storage import parquet_file
-from sedp.storage.column_file import skip_rows
-from sedp.storage.table_formats import open_table_file
+from sedp.storage.imports import parquet_file
+from sedp.storage.imports.column_file import skip_rows
+from sedp.storage.imports.formats import open_table_file
 from tests.storage.table_files import joined
 
 suffixes = pytest.mark.parametrize("suffix", ["parquet", "arrow"])

@@ -31,9 +31,9 @@ def before(owner, name):
     if point == f"before {name}":
         setattr(owner, name, die)
 
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.rocksdb_database import RocksDatabase
-from sedp.storage.table_versions import TableVersions
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.rocksdb.database import RocksDatabase
+from sedp.storage.tables.versions import TableVersions
 store = ParameterStore.open(path)
 before(RocksDatabase, "write_file")
 before(LmdbDatabase, "append")
@@ -86,7 +86,7 @@ def test_warm_tier_half_rebuilt_is_rebuilt_again(tmp_path: Path) -> None:
     with ParameterStore.open(tmp_path, create=True) as store:
         store.import_table(SPEC, [(KEYS, make_rows(SPEC, KEYS, 1))])
     killed = run_python(
-        "import shutil\nfrom sedp.storage.rebuilding import Rebuilder\n"
+        "import shutil\nfrom sedp.storage.updates.rebuilding import Rebuilder\n"
         "shutil.rmtree(path / 'lmdb')\n"
         "Rebuilder._attach = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
         "ParameterStore.open(path).settle()",

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sedp.errors import CorruptionError, StoreError
-from sedp.storage.bucket import places_of
-from sedp.storage.pairs import as_key_list
-from sedp.storage.row_format import seal
+from sedp.storage.rows.bucket import places_of
+from sedp.storage.rows.pairs import as_key_list
+from sedp.storage.rows.record import seal
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from tests.storage.tables import keys_of, look_up, make_rows, some_keys

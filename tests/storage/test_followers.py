@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sedp.storage import following
+from sedp.storage.lmdb.update_log import ENTRIES_MAX
 from sedp.storage.store import ParameterStore
-from sedp.storage.update_log import ENTRIES_MAX
+from sedp.storage.updates import following
 from tests.storage.reading import KEYS, fill, reading, update
 from tests.storage.tables import look_up
 

@@ -23,7 +23,7 @@ from sedp.errors import StoreError
 from sedp.storage import catalogue
 from sedp.storage.store import LMDB_BYTES_MAX, ParameterStore
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.updates import Durability
+from sedp.storage.updates.updates import Durability
 from tests.storage.follower import Follower
 from tests.storage.table_model import TableModel, expected_rows, rows_of
 from tests.storage.tables import keys_of, look_up

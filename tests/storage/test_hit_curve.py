@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.access_log import SALT, AccessLog, AccessSample
-from sedp.storage.hit_curve import HitCurve, hit_curve, usual_sizes
-from sedp.storage.keys import combine
-from sedp.storage.ram_line import WAYS
-from sedp.storage.ram_tier import RamTier, bytes_per_set
+from sedp.storage.advice.access_log import SALT, AccessLog, AccessSample
+from sedp.storage.advice.hit_curve import HitCurve, hit_curve, usual_sizes
+from sedp.storage.ram.line import WAYS
+from sedp.storage.ram.tier import RamTier, bytes_per_set
+from sedp.storage.rows.keys import combine
 from tests.storage.tables import Keys
 
 IDS = 40_000

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 
-from sedp.storage import sorted_runs
-from sedp.storage.import_progress import ImportSource
+from sedp.storage.imports import sorted_runs
+from sedp.storage.imports.progress import ImportSource
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from tests.storage.tables import Keys, look_up, make_rows, some_keys

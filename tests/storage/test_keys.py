@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from sedp.storage.keys import combine, combine_slots, salt_of
+from sedp.storage.rows.keys import combine, combine_slots, salt_of
 
 
 def twin(columns: list[NDArray[np.int64]], salt: int) -> list[int]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage import following, lag
-from sedp.storage.lag import CompleteMark
 from sedp.storage.store import ParameterStore
+from sedp.storage.updates import following, lag
+from sedp.storage.updates.lag import CompleteMark
 from tests.storage.full_lmdb import let_lmdb_be_full
 from tests.storage.reading import KEYS, SPEC, check_rows, fill, reading, update
 from tests.storage.tables import make_rows

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.lmdb_environment import GoneError
-from sedp.storage.update_log import ALL_CHANGED
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.lmdb.environment import GoneError
+from sedp.storage.lmdb.update_log import ALL_CHANGED
 from tests.storage.processes import ROOT
 from tests.storage.test_lmdb_database import TABLE, WIDE, check, database, update
 from tests.storage.warm_tables import fill, last_epochs, look_up_warm

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sedp.storage import lmdb_database
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.warm_version import WarmVersion, sign, unsign
+from sedp.storage.lmdb import database as lmdb_database
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.lmdb.warm_version import WarmVersion, sign, unsign
 from tests.storage.processes import ROOT
 from tests.storage.warm_tables import WarmTable, change, fill, last_epochs, look_up_warm
 
@@ -111,7 +111,7 @@ def test_file_does_not_grow_with_updates(database: LmdbDatabase, tmp_path: Path)
 FOLLOW = """
 import sys
 from pathlib import Path
-from sedp.storage.lmdb_database import LmdbDatabase
+from sedp.storage.lmdb.database import LmdbDatabase
 from tests.storage.test_lmdb_database import check
 database = LmdbDatabase(Path(sys.argv[1]), read_only=True)
 for line in sys.stdin:

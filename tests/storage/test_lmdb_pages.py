@@ -8,10 +8,10 @@ import lmdb
 import numpy as np
 import pytest
 
-from sedp.storage.bucket import PAGE_BYTES
-from sedp.storage.lmdb_audit import audit
-from sedp.storage.lmdb_format import DamagedError, Meta, Tree, read_metas
-from sedp.storage.lmdb_pages import PageTable, list_pages, map_base, read_page_table
+from sedp.storage.lmdb.audit import audit
+from sedp.storage.lmdb.format import DamagedError, Meta, Tree, read_metas
+from sedp.storage.lmdb.pages import PageTable, list_pages, map_base, read_page_table
+from sedp.storage.rows.bucket import PAGE_BYTES
 
 
 class File:

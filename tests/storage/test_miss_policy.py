@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage.miss_policy import MissPolicy, MissRule
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.miss_policy import MissPolicy, MissRule
 from tests.storage.tables import look_up, make_rows, some_keys
 
 SPEC = TableSpec("user", 16, "int32")

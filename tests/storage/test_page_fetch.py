@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sedp.storage import page_fetch
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.page_fetch import fetch_ranges, is_cold
+from sedp.storage.lmdb import page_fetch
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.lmdb.page_fetch import fetch_ranges, is_cold
 from tests.storage.warm_tables import WarmTable, fill, look_up_warm
 
 
@@ -54,8 +54,8 @@ def test_cold_batches_fetch_what_they_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: WarmTable
 ) -> None:
     fetched = list[np.ndarray]()
-    monkeypatch.setattr("sedp.storage.lmdb_tier.fetch_ranges", lambda got: fetched.append(+got))
-    monkeypatch.setattr("sedp.storage.lmdb_tier.is_cold", lambda *_: True)
+    monkeypatch.setattr("sedp.storage.lmdb.tier.fetch_ranges", lambda got: fetched.append(+got))
+    monkeypatch.setattr("sedp.storage.lmdb.tier.is_cold", lambda *_: True)
     database = LmdbDatabase(tmp_path, read_only=False)
     fill(database, table)
     tier = table.open(database)

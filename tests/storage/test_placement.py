@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sedp.storage import placement
-from sedp.storage.placement import Heat, Mover
-from sedp.storage.rocksdb_tier import RocksdbTier
+from sedp.storage.placement import mover as placement
+from sedp.storage.placement.mover import Heat, Mover
+from sedp.storage.rocksdb.tier import RocksdbTier
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from tests.storage.tables import Keys, look_up, make_rows, some_keys

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sedp.storage import ram_carrying
-from sedp.storage.ram_history import fresh_odds
-from sedp.storage.ram_kernels import CACHE_REACH, put_rows
-from sedp.storage.ram_line import VACATED, WAYS
-from sedp.storage.ram_state import RamState
-from sedp.storage.ram_tier import RamTier
+from sedp.storage.ram import carrying as ram_carrying
+from sedp.storage.ram.history import fresh_odds
+from sedp.storage.ram.kernels import CACHE_REACH, put_rows
+from sedp.storage.ram.line import VACATED, WAYS
+from sedp.storage.ram.state import RamState
+from sedp.storage.ram.tier import RamTier
 from tests.storage.ram_twin import mixed
 from tests.storage.tables import Keys, ask
 from tests.storage.threads import THREADS

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sedp.storage.ram_history import (
+from sedp.storage.ram.history import (
     CLASSES,
     HISTORY_WORDS,
     TRIALS,
@@ -17,9 +17,9 @@ from sedp.storage.ram_history import (
     prior_worth,
     revise,
 )
-from sedp.storage.ram_kernels import forget_rows, get_rows, put_rows
-from sedp.storage.ram_line import EMPTY, WAYS
-from sedp.storage.ram_tier import CACHE_REACH, RamTier
+from sedp.storage.ram.kernels import forget_rows, get_rows, put_rows
+from sedp.storage.ram.line import EMPTY, WAYS
+from sedp.storage.ram.tier import CACHE_REACH, RamTier
 from tests.storage.ram_twin import Twin
 from tests.storage.tables import Keys, ask, some_keys
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sedp.storage.access_log import AccessLog, AccessSample
-from sedp.storage.budget import divide
+from sedp.storage.advice.access_log import AccessLog, AccessSample
+from sedp.storage.ram.budget import divide
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
 from tests.storage.tables import Keys
@@ -80,7 +80,7 @@ def test_budget_without_memory_for_a_copy_stays(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("sedp.storage.ram_tier.Carrying", refuse)
+        patch.setattr("sedp.storage.ram.tier.Carrying", refuse)
         with pytest.raises(MemoryError):
             store.ram.scale(2 * MIB)
     assert store.ram.bytes == MIB

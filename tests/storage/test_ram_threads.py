@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sedp.storage.ram_tier import CACHE_REACH, RESIDENT_REACH, RamTier
+from sedp.storage.ram.tier import CACHE_REACH, RESIDENT_REACH, RamTier
 from tests.storage.tables import Keys, ask
 from tests.storage.threads import THREADS
 

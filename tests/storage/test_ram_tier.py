@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sedp.storage import ram_tier
-from sedp.storage.keys import combine
-from sedp.storage.ram_line import EMPTY, VACATED, WAYS
-from sedp.storage.ram_tier import CACHE_REACH, RESIDENT_REACH, RamTier, bytes_per_set
-from sedp.storage.recent_changes import RECENT_KEYS, RecentChanges
+from sedp.storage.ram import tier as ram_tier
+from sedp.storage.ram.line import EMPTY, VACATED, WAYS
+from sedp.storage.ram.recent_changes import RECENT_KEYS, RecentChanges
+from sedp.storage.ram.tier import CACHE_REACH, RESIDENT_REACH, RamTier, bytes_per_set
+from sedp.storage.rows.keys import combine
 from tests.storage.tables import Keys, ask, keys_of, some_keys
 
 steps = st.tuples(

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from sedp.errors import CorruptionError
-from sedp.storage.bucket import places_of
-from sedp.storage.budget import NOTHING
-from sedp.storage.pairs import as_key_list
+from sedp.storage.ram.budget import NOTHING
+from sedp.storage.rows.bucket import places_of
+from sedp.storage.rows.pairs import as_key_list
 from sedp.storage.store import ParameterStore
-from sedp.storage.table import Table
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.table import Table
 from tests.storage.tables import Keys, look_up, make_rows, some_keys
 from tests.storage.threads import run_in_threads
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage.pairs import as_key_list
-from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.rocksdb.database import RocksDatabase
+from sedp.storage.rows.pairs import as_key_list
 from tests.storage.processes import run_python
 from tests.storage.tables import keys_of, some_keys
 
@@ -169,7 +169,7 @@ def test_reader_does_not_write(database: RocksDatabase, tmp_path: Path) -> None:
 def test_killed_writer_loses_nothing_it_acknowledged(sync: bool, tmp_path: Path) -> None:
     killed = run_python(
         f"""
-from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.rocksdb.database import RocksDatabase
 database = RocksDatabase(path / "rocksdb", read_only=False, create=True)
 database.create("a")
 for turn in range(200):

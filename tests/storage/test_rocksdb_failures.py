@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage import rocksdb_health
-from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.rocksdb import health as rocksdb_health
+from sedp.storage.rocksdb.database import RocksDatabase
 from tests.storage.tables import keys_of, some_keys
 from tests.storage.test_rocksdb_database import WIDTH, as_bytes, records_of
 from tests.storage.threads import run_in_threads

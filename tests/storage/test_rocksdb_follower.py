@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sedp.errors import CorruptionError, StoreError
-from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.rocksdb.database import RocksDatabase
 from tests.storage.processes import PREAMBLE, ROOT
 from tests.storage.tables import keys_of
 from tests.storage.test_rocksdb_database import WIDTH, as_bytes, records_of
@@ -167,7 +167,7 @@ def test_reader_in_another_process_keeps_up_with_writes_files_and_versions(
     writer: RocksDatabase, tmp_path: Path
 ) -> None:
     code = """
-from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.rocksdb.database import RocksDatabase
 from tests.storage.tables import keys_of
 reader = RocksDatabase(path / "rocksdb", read_only=True, create=False)
 for line in sys.stdin:

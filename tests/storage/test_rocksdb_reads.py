@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sedp.storage.rocksdb_reads import COLD_KEYS_MIN, THREADS_MAX, WARM_KEYS_MIN, ReadPool, slices
+from sedp.storage.rocksdb.reads import COLD_KEYS_MIN, THREADS_MAX, WARM_KEYS_MIN, ReadPool, slices
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sedp.errors import StoreError
 from sedp.kernel import inlined
-from sedp.storage.row_codec import (
+from sedp.storage.rows.codec import (
     ROW_FORMATS,
     Floats,
     RowFormat,
@@ -98,7 +98,7 @@ def test_every_float16_is_widened_exactly_without_f16c() -> None:
 def test_decoding_runs_on_a_cpu_without_f16c(tmp_path: Path) -> None:
     """LLVM would end the process at the call of a function that is not there."""
     script = (
-        "import numpy as np; from sedp.storage.row_codec import decode_rows;"
+        "import numpy as np; from sedp.storage.rows.codec import decode_rows;"
         "halves = np.arange(1 << 16, dtype=np.uint16); out = np.empty((1, 1 << 16), np.float32);"
         "decode_rows(halves.reshape(1, -1).view(np.uint8), 'float16', out);"
         "right = halves.view(np.float16).astype(np.float32);"

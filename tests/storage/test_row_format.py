@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sedp.storage.checksum import MULTIPLIERS, PRIME
-from sedp.storage.pairs import (
+from sedp.storage.rows.checksum import MULTIPLIERS, PRIME
+from sedp.storage.rows.pairs import (
     as_key_list,
     as_pairs,
     as_record_list,
@@ -16,8 +16,8 @@ from sedp.storage.pairs import (
     join_found,
     join_slices,
 )
-from sedp.storage.record_scan import check_records
-from sedp.storage.row_format import EPOCHS, TRAILER_BYTES, seal, unseal
+from sedp.storage.rows.record import EPOCHS, TRAILER_BYTES, seal, unseal
+from sedp.storage.rows.scan import check_records
 from tests.storage.tables import Keys, keys_of, some_keys
 
 

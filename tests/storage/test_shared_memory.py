@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
-from sedp.storage import shared_ram
-from sedp.storage.mapping import HUGE_BYTES, bring_in, map_file
-from sedp.storage.ram_kernels import RESIDENT_REACH
-from sedp.storage.shared_ram import Region, SharedRam
+from sedp.storage.ram import shared_ram
+from sedp.storage.ram.kernels import RESIDENT_REACH
+from sedp.storage.ram.mapping import HUGE_BYTES, bring_in, map_file
+from sedp.storage.ram.shared_ram import Region, SharedRam
 from tests.storage.shared_memory import SEED, answer, following, memory, owning
 from tests.storage.test_shared_ram import POOL, ROW_BYTES, blocks, filled, rows_with
 from tests.storage.threads import THREADS, run_in_threads

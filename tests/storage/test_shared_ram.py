@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sedp.errors import StoreError
-from sedp.storage.budget import NOTHING, Share
-from sedp.storage.mapping import map_file
-from sedp.storage.ram_kernels import RESIDENT_REACH
-from sedp.storage.ram_line import WAYS
-from sedp.storage.ram_tier import RamTier
-from sedp.storage.shared_ram import SLOTS_MAX, SharedRam
+from sedp.storage.ram.budget import NOTHING, Share
+from sedp.storage.ram.kernels import RESIDENT_REACH
+from sedp.storage.ram.line import WAYS
+from sedp.storage.ram.mapping import map_file
+from sedp.storage.ram.shared_ram import SLOTS_MAX, SharedRam
+from sedp.storage.ram.tier import RamTier
 from tests.storage.processes import ROOT
 from tests.storage.shared_memory import SEED, answer, following, memory, owning
 from tests.storage.tables import Keys, ask, keys_of, some_keys
@@ -211,7 +211,7 @@ def test_shared_rows_are_never_torn_nor_older_than_before() -> None:
 
 OWNER = """
 import sys
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.shared_ram import SharedRam
 from tests.storage.shared_memory import owning
 from tests.storage.test_ram_threads import KEYS, WORDS, rows_of
 tier = owning(SharedRam.own(int(sys.argv[1]), 1), 8 * WORDS, 12)

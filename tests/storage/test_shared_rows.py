@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage.following import Follower
-from sedp.storage.ram_tier import RamTier
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.shared_ram import SharedRam
+from sedp.storage.ram.tier import RamTier
 from sedp.storage.store import ParameterStore
-from sedp.storage.table_version import TRIES, TableVersion
+from sedp.storage.tables.version import TRIES, TableVersion
+from sedp.storage.updates.following import Follower
 from tests.storage.processes import ROOT
 from tests.storage.shared_memory import memory
 from tests.storage.shared_reader import KEYS, RAM_BYTES, SPEC, rows_of

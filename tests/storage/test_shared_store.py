@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sedp.storage.following import QUIET_S
-from sedp.storage.ram_sharing import STALLED_LOOKS
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.shared_ram import SharedRam
 from sedp.storage.store import ParameterStore
+from sedp.storage.updates.following import QUIET_S
+from sedp.storage.updates.ram_sharing import STALLED_LOOKS
 from tests.storage.full_lmdb import let_lmdb_be_full
 from tests.storage.processes import ROOT
 from tests.storage.shared_memory import memory
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 OWNER = """
 import sys
 from pathlib import Path
-from sedp.storage.shared_ram import SharedRam
+from sedp.storage.ram.shared_ram import SharedRam
 from sedp.storage.store import ParameterStore
 shared = SharedRam.own(int(sys.argv[2]), 2)
 with ParameterStore.open(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sedp.storage.sketch import COUNTS_PER_KEY, KEYS_PER_LINE, Sketch, halve_lines
+from sedp.storage.placement.sketch import COUNTS_PER_KEY, KEYS_PER_LINE, Sketch, halve_lines
 from tests.storage.tables import keys_of, some_keys
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sedp.storage.bucket import Layout, keys_at, places_of
-from sedp.storage.sorted_runs import SortedRuns
+from sedp.storage.imports.sorted_runs import SortedRuns
+from sedp.storage.rows.bucket import Layout, keys_at, places_of
 
 chunks = st.lists(st.lists(st.integers(0, 30), max_size=20), max_size=8)
 

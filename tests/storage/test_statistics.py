@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sedp.storage.lmdb_environment import Environment
-from sedp.storage.statistics import StoreStatistics, TableStatistics
+from sedp.storage.lmdb.environment import Environment
 from sedp.storage.store import ParameterStore
+from sedp.storage.tables.statistics import StoreStatistics, TableStatistics
 from tests.storage.tables import look_up
 from tests.storage.updated import KEYS, NEW, fill, rows_of
 

@@ -172,7 +172,7 @@ def test_ram_stays_within_its_bytes(tmp_path: Path) -> None:
         statistics = store.statistics()
         snapshot = tracemalloc.take_snapshot()
         tracemalloc.stop()
-    arrays = tracemalloc.Filter(True, "*/ram_state.py", domain=np.lib.tracemalloc_domain)
+    arrays = tracemalloc.Filter(True, "*/ram/state.py", domain=np.lib.tracemalloc_domain)
     caches = snapshot.filter_traces([arrays])
     traced = sum(trace.size for trace in caches.traces)
     assert 0.9 * budget < statistics.ram_bytes <= traced <= budget

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from sedp.errors import ConfigError, StoreError
-from sedp.storage.lmdb_snapshot import Snapshot
+from sedp.storage.lmdb.snapshot import Snapshot
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.updates import UPDATE_ROWS_MAX
+from sedp.storage.updates.updates import UPDATE_ROWS_MAX
 from tests.storage.processes import ROOT, run_python
 from tests.storage.tables import keys_of, look_up
 from tests.storage.test_command import run

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sedp.errors import ConfigError, StoreError
-from sedp.storage.table_file import chunk_rows
-from sedp.storage.table_formats import open_table_file
+from sedp.storage.imports.formats import open_table_file
+from sedp.storage.imports.table_file import chunk_rows
 from tests.storage.table_files import WRITERS, joined, set_chunk_rows
 
 COUNT, DIM = 40, 3

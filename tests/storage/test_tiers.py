@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sedp.storage.bucket import BucketShape, Layout, places_of
-from sedp.storage.bucket_filler import BucketFiller
 from sedp.storage.catalogue import Entry
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.lmdb_tier import LmdbTier
-from sedp.storage.ram_tier import RamTier
-from sedp.storage.rocksdb_database import RocksDatabase
-from sedp.storage.rocksdb_tier import RocksdbTier
-from sedp.storage.row_format import seal
+from sedp.storage.lmdb.bucket_filler import BucketFiller
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.lmdb.tier import LmdbTier
+from sedp.storage.lmdb.warm_version import WarmVersion
+from sedp.storage.ram.tier import RamTier
+from sedp.storage.rocksdb.database import RocksDatabase
+from sedp.storage.rocksdb.tier import RocksdbTier
+from sedp.storage.rows.bucket import BucketShape, Layout, places_of
+from sedp.storage.rows.record import seal
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.tier import Keys, Mask, Rows, TierStatistics
-from sedp.storage.warm_version import WarmVersion
 from tests.storage.tables import keys_of, some_keys
 
 WIDTH = 16

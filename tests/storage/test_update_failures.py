@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage.rocksdb_database import RocksDatabase
+from sedp.storage.rocksdb.database import RocksDatabase
 from sedp.storage.store import ParameterStore
 from tests.storage.full_lmdb import let_lmdb_be_full
 from tests.storage.updated import KEYS, NEW, SPEC, check, fill, rows_of

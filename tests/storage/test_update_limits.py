@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from sedp.errors import StoreError
-from sedp.storage import updates
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.updates import Durability, Receipt, Update, UpdateWriter
+from sedp.storage.updates import updates
+from sedp.storage.updates.updates import Durability, Receipt, Update, UpdateWriter
 from tests.storage.tables import look_up, make_rows
 from tests.storage.updated import KEYS, SPEC, check, fill, rows_of
 

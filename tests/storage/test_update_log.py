@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sedp.storage.update_log import ALL_CHANGED, Changes, collect, encode_entry
+from sedp.storage.lmdb.update_log import ALL_CHANGED, Changes, collect, encode_entry
 from tests.storage.tables import keys_of
 
 entries = st.lists(

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from sedp.errors import StoreError
-from sedp.storage.bucket import PAGE_BYTES
-from sedp.storage.lmdb_audit import Audit
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.lmdb_format import read_metas
+from sedp.storage.lmdb.audit import Audit
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.lmdb.format import read_metas
+from sedp.storage.rows.bucket import PAGE_BYTES
 from tests.storage.warm_tables import WarmTable, change, fill, last_epochs, look_up_warm
 
 EPOCHS = 40

@@ -8,16 +8,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sedp.storage.bucket import BucketShape, Layout, places_of
-from sedp.storage.bucket_filler import BucketFiller
-from sedp.storage.bucket_writer import BucketWriter
 from sedp.storage.catalogue import Entry
-from sedp.storage.lmdb_database import LmdbDatabase
-from sedp.storage.lmdb_tier import LmdbTier
-from sedp.storage.row_format import seal
+from sedp.storage.lmdb.bucket_filler import BucketFiller
+from sedp.storage.lmdb.bucket_writer import BucketWriter
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.lmdb.tier import LmdbTier
+from sedp.storage.lmdb.warm_version import WarmVersion
+from sedp.storage.rows.bucket import BucketShape, Layout, places_of
+from sedp.storage.rows.record import seal
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.tier import Keys, Rows
-from sedp.storage.warm_version import WarmVersion
 from tests.storage.tables import some_keys
 
 

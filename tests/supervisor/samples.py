@@ -17,10 +17,10 @@ from sedp.engine.graph import StagePlan
 from sedp.engine.histogram import Histogram, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageStatistics
 from sedp.manager.moves import Move
-from sedp.storage.miss_policy import MissStatistics
-from sedp.storage.placement import MoveStatistics
-from sedp.storage.statistics import StoreStatistics, TableStatistics
+from sedp.storage.placement.mover import MoveStatistics
 from sedp.storage.table_spec import TableSpec
+from sedp.storage.tables.miss_policy import MissStatistics
+from sedp.storage.tables.statistics import StoreStatistics, TableStatistics
 from sedp.storage.tier import TierStatistics
 
 

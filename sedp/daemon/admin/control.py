@@ -16,7 +16,7 @@ from sedp.daemon.repository import PipelineState
 from sedp.daemon.tuning import TuningState
 from sedp.pipeline import Pipeline
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.updates import Durability, Receipt
+from sedp.storage.updates.updates import Durability, Receipt
 
 
 class Control(Protocol):

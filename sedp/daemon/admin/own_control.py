@@ -19,7 +19,7 @@ from sedp.daemon.tuning import TuningState
 from sedp.errors import RequestError
 from sedp.pipeline import Pipeline
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.updates import Durability, Receipt
+from sedp.storage.updates.updates import Durability, Receipt
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

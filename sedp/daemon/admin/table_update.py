@@ -19,7 +19,7 @@ from sedp.daemon.oip.request import RequestReader
 from sedp.errors import RequestError
 from sedp.pipeline import Pipeline
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.updates import DURABILITIES, UPDATE_ROWS_MAX, Durability
+from sedp.storage.updates.updates import DURABILITIES, UPDATE_ROWS_MAX, Durability
 
 T = TypeVar("T")
 

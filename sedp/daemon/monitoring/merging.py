@@ -18,8 +18,8 @@ from sedp.daemon.monitoring.statistics import DaemonStatistics, LoadStatistics
 from sedp.engine.graph import StagePlan
 from sedp.engine.histogram import BOUNDS, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics
-from sedp.storage.miss_policy import MissStatistics
-from sedp.storage.statistics import StoreStatistics, TableStatistics
+from sedp.storage.tables.miss_policy import MissStatistics
+from sedp.storage.tables.statistics import StoreStatistics, TableStatistics
 from sedp.storage.tier import TierStatistics
 
 RECENT_MOVES_MAX = 20

@@ -30,7 +30,7 @@ from sedp.daemon.monitoring.statistics import DaemonStatistics, WorkerState
 from sedp.daemon.monitoring.triton_metrics import triton_metrics
 from sedp.engine.statistics import EngineStatistics
 from sedp.pipeline import Pipeline
-from sedp.storage.statistics import StoreStatistics, TableStatistics
+from sedp.storage.tables.statistics import StoreStatistics, TableStatistics
 
 
 def registry(

@@ -10,7 +10,7 @@ from sedp.daemon.in_flight_bytes import BytesStatistics
 from sedp.daemon.loop_watch import LoopStatistics
 from sedp.engine.statistics import EngineStatistics
 from sedp.manager.moves import Move
-from sedp.storage.statistics import StoreStatistics
+from sedp.storage.tables.statistics import StoreStatistics
 
 NOBODY_ASKED = GuardStatistics(0, 0, {})
 

@@ -19,7 +19,7 @@ from sedp.daemon.monitoring.statistics import DaemonStatistics, LoadStatistics, 
 from sedp.engine.histogram import Histogram, HistogramSnapshot
 from sedp.engine.statistics import EngineStatistics, PipelineStatistics, StageStatistics
 from sedp.pipeline import Pipeline
-from sedp.storage.statistics import StoreStatistics
+from sedp.storage.tables.statistics import StoreStatistics
 
 WINDOW_NS = 60_000_000_000
 SNAPSHOT_GAP_NS = 5_000_000_000  # so a window is 13 snapshots, however often it is looked at

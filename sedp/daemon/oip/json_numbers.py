@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sedp.columns import Array
 from sedp.daemon.oip.json_scalars import GIVE_UP, MINUS, NINE, read_float, read_integer
 from sedp.kernel import inlined, kernel
-from sedp.storage.intrinsics import as_index, load_byte
+from sedp.storage.rows.intrinsics import as_index, load_byte
 
 Text = NDArray[np.uint8]
 Sizes = NDArray[np.int64]

@@ -11,7 +11,7 @@ import numpy as np
 
 from sedp.daemon.oip.powers_of_five import EXPONENT_MAX, table
 from sedp.kernel import inlined
-from sedp.storage.intrinsics import as_index, load_byte, load_word
+from sedp.storage.rows.intrinsics import as_index, load_byte, load_word
 
 DIGITS_MAX = 18  # fit into an int64 whatever they are
 SIGNIFICANT_MAX = 19  # fit into a uint64

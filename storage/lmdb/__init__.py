@@ -1,0 +1,1 @@
+"""The warm tier: buckets of rows in an LMDB file, read where they lie."""

@@ -1,0 +1,1 @@
+"""The truth: every row, in RocksDB."""

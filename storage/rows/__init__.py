@@ -1,0 +1,1 @@
+"""How rows and their keys lie in memory and in files, whatever the tier."""

@@ -1,0 +1,1 @@
+"""Look-ups: a table, its versions, and the cascade of tiers that answers."""

@@ -1,0 +1,1 @@
+"""Rows change while they are served: durable, visible in every process, recovered."""

@@ -1,0 +1,44 @@
+"""The parts of an open store that write, for its versions to change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sedp.storage.catalogue import Catalogue
+from sedp.storage.imports.loader import Loader
+from sedp.storage.lmdb.database import LmdbDatabase
+from sedp.storage.rocksdb.database import RocksDatabase
+from sedp.storage.tables.versions import TableVersions
+from sedp.storage.updates.commits import Committer
+from sedp.storage.updates.updates import UpdateWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """What only the process that writes has.
+
+    Args:
+        importing: held by whoever changes the catalogue.
+        refresh: makes this process see what the warm tier has.
+    """
+
+    loader: Loader
+    committer: Committer
+    updates: UpdateWriter
+    warm: LmdbDatabase
+    truth: RocksDatabase
+    versions: TableVersions
+    importing: threading.Lock
+    refresh: Callable[[], None]
+
+    def publish(self, catalogue: Catalogue) -> None:
+        """Make a catalogue durable, serve from it, tell the readers, remove what it dropped."""
+        with self.committer.publishing:
+            self.truth.write_catalogue(catalogue.encode())
+            self.committer.tell_of_catalogue()
+            self.refresh()
+            self.versions.adopt(catalogue)
+        self.versions.divide_ram()
+        self.loader.clean(catalogue)
