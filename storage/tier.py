@@ -1,7 +1,7 @@
 """What all tiers speak of: keys, rows as opaque bytes, which of them are missing, and counts.
 
 A tier never serves a row whose checksum does not match, and `missing` means only that this tier has
-no answer: the cascade in `table_version` decides what that is worth.
+no answer: the cascade in `tables.version` decides what that is worth.
 """
 
 from __future__ import annotations

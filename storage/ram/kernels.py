@@ -3,7 +3,7 @@
 A key lives in the first of `reach` sets, from its home set on, that had room. A *whole* table has
 room for all rows and evicts nothing. A cache (it has histories, and a reach of two) puts out the
 key worth least in both sets, or does not take the new one.
-Only `get_rows` may run beside others; see `ram_line` on how it tells a row that is being written.
+Only `get_rows` may run beside others; see `line` on how it tells a row that is being written.
 Of a whole table it writes nothing there, so that the table may be another process's.
 """
 

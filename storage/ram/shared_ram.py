@@ -2,7 +2,7 @@
 
     directory   up to which update its owner has brought all regions, and a slot a region:
                 its serial, whose rows they are, and where
-    regions     lines and rows of one table version each, as `ram_line` has them
+    regions     lines and rows of one table version each, as `line` has them
 
 The memory is a file without a name, which lives as long as a process has it open, and which only
 grows. Its owner gives a region a serial once all rows are in it, and takes that away before the

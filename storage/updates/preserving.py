@@ -1,7 +1,7 @@
 """Keeps versions as they are while the base that they chain on is updated.
 
 That happens after a way back to the base. What is to change there is first put into the versions
-over it, in the same step of RocksDB, unless they have a record of their own: see `rocksdb_tier`.
+over it, in the same step of RocksDB, unless they have a record of their own: see `rocksdb.tier`.
 """
 
 from __future__ import annotations
