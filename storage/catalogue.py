@@ -30,7 +30,7 @@ class Entry:
 
     Args:
         spec: with its version.
-        rows: how many it has.
+        rows: how many it has, at least; updates add to them.
         seed: random 64 bits, mixed into its checksums; no two imports share one.
         base: whose rows it has where it has none of its own; None if it is whole.
         records: of its own when it was imported, removals too; 0 if it is whole.

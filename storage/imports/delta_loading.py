@@ -47,7 +47,8 @@ class DeltaWriter:
         self.truth.create(self.entry.name)
         written, added = self._write_rows(runs, progress)
         gone, lost = self._write_removals(np.unique(removed))
-        rows = self.base.rows + added - lost
+        # Updates of the base may have added rows, which its entry does not count.
+        rows = max(self.base.rows + added - lost, written)
         return replace(self.entry, rows=rows, records=written + gone)
 
     def _write_rows(

@@ -182,6 +182,9 @@ class Mover:
             except SedpError as err:
                 self._add(failed=count)
                 _log.warning("%d rows were not moved up: %s", count, err)
+            except Exception:  # a defect; without this thread whoever waits for it would hang
+                self._add(failed=count)
+                _log.exception("%d rows were not moved up", count)
             finally:
                 self._tasks.task_done()
         self._tasks.task_done()

@@ -236,3 +236,19 @@ def test_a_delta_that_is_cut_off_leaves_nothing_and_goes_on(tmp_path: Path) -> N
         is_cut = False
         store.import_table(SPEC, ImportSource("f", chunks_from), base="current")
         holds(store, None, expected((BASE, 1), (DELTA, 2)))
+
+
+def test_a_delta_may_remove_more_rows_than_its_base_was_imported_with(tmp_path: Path) -> None:
+    spec = TableSpec("user", 3, "int32", layout="dense")
+    first, later = np.arange(10, dtype=np.uint64), np.arange(10, 40, dtype=np.uint64)
+    with ParameterStore.open(tmp_path, ram_bytes=0, create=True) as store:
+        store.import_table(spec, [(first, make_rows(spec, first))])
+        store.update("user", later, make_rows(spec, later))
+        nothing = np.empty(0, np.uint64)
+        store.import_table(
+            spec, [(nothing, make_rows(spec, nothing))], base="current", removed=later[:25]
+        )
+        store.settle()
+        _, missing = look_up(store.table("user"), np.concatenate([first, later]))
+        assert missing.tolist() == [False] * 10 + [True] * 25 + [False] * 5
+        assert len(store.verify().parts) == 4  # two versions, in both tiers

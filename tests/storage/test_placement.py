@@ -153,3 +153,16 @@ def test_heat_forgets_nothing_it_is_not_asked_of() -> None:
     counts = heat.judge(KEYS[:20])
     assert (counts[:10] >= 4).all()
     assert np.median(counts[10:]) <= 1
+
+
+def test_a_task_that_fails_in_no_known_way_does_not_keep_others_waiting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = list[str]()
+    with open_partial(tmp_path) as store:
+        mover = store._parts.mover
+        mover.run(lambda: done.append("first") or 1 // 0)
+        mover.run(lambda: done.append("second"))
+        store.settle()
+    assert done == ["first", "second"]
+    assert "ZeroDivisionError" in caplog.text
