@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from sedp.storage.ram import carrying as ram_carrying
 from sedp.storage.ram.history import fresh_odds
-from sedp.storage.ram.kernels import CACHE_REACH, put_rows
+from sedp.storage.ram.kernels import CACHE_REACH, RESIDENT_REACH, put_rows
 from sedp.storage.ram.line import VACATED, WAYS
-from sedp.storage.ram.state import RamState
+from sedp.storage.ram.state import RamState, bytes_per_set
 from sedp.storage.ram.tier import RamTier
 from tests.storage.ram_twin import mixed
-from tests.storage.tables import Keys, ask
+from tests.storage.tables import Keys, ask, some_keys
 from tests.storage.threads import THREADS
 
 ROW_BYTES = 16
@@ -184,3 +184,36 @@ def test_writers_and_readers_go_on_beside_resizes() -> None:
         assert all(reader.result() for reader in readers)
         writer.result()
     assert resizes > 3
+
+
+@pytest.mark.parametrize(
+    ("sets", "reach", "rows"),
+    [
+        (20, CACHE_REACH, 10),
+        (21, CACHE_REACH, 10),
+        (19, CACHE_REACH, 10),
+        (21, RESIDENT_REACH, 0),
+        (0, CACHE_REACH, 0),
+    ],
+)
+def test_resized_cache_keeps_counts_and_as_long_as_it_is_one_rows(
+    sets: int, reach: int, rows: int
+) -> None:
+    tier, keys = RamTier("ram", 16, 20), some_keys(10)
+    tier.put_many(keys, rows_of(keys, 1))
+    tier.resize(sets, reach)
+    got, missing = ask(tier, keys, 16)
+    assert np.count_nonzero(~missing) == rows
+    assert (got[~missing] == rows_of(keys, 1)[~missing]).all()
+    statistics = tier.statistics()
+    assert (statistics.lookups, statistics.hits, statistics.rows) == (10, rows, rows)
+    assert statistics.bytes == sets * bytes_per_set(16, is_whole=reach == RESIDENT_REACH)
+
+
+def test_whole_table_of_the_same_size_keeps_its_rows_and_of_another_starts_empty() -> None:
+    tier, keys = RamTier("ram", 16, 20, RESIDENT_REACH), some_keys(10)
+    tier.put_many(keys, rows_of(keys, 1))
+    tier.resize(20, RESIDENT_REACH)
+    assert not ask(tier, keys, 16)[1].any()
+    tier.resize(21, RESIDENT_REACH)
+    assert ask(tier, keys, 16)[1].all()

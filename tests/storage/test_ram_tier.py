@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sedp.storage.ram import tier as ram_tier
 from sedp.storage.ram.line import EMPTY, VACATED, WAYS
 from sedp.storage.ram.recent_changes import RECENT_KEYS, RecentChanges
-from sedp.storage.ram.tier import CACHE_REACH, RESIDENT_REACH, RamTier, bytes_per_set
+from sedp.storage.ram.tier import CACHE_REACH, RESIDENT_REACH, RamTier
 from sedp.storage.rows.keys import combine
 from tests.storage.tables import Keys, ask, keys_of, some_keys
 
@@ -271,39 +271,6 @@ def test_tier_of_no_sets_holds_nothing() -> None:
     assert tier.replace_many(keys, row_of(keys)) == tier.forget(keys) == 0
     assert ask(tier, keys, 16)[1].all()
     assert tier.statistics().bytes == 0
-
-
-@pytest.mark.parametrize(
-    ("sets", "reach", "rows"),
-    [
-        (20, CACHE_REACH, 10),
-        (21, CACHE_REACH, 10),
-        (19, CACHE_REACH, 10),
-        (21, RESIDENT_REACH, 0),
-        (0, CACHE_REACH, 0),
-    ],
-)
-def test_resized_cache_keeps_counts_and_as_long_as_it_is_one_rows(
-    sets: int, reach: int, rows: int
-) -> None:
-    tier, keys = RamTier("ram", 16, 20), some_keys(10)
-    tier.put_many(keys, row_of(keys))
-    tier.resize(sets, reach)
-    got, missing = ask(tier, keys, 16)
-    assert np.count_nonzero(~missing) == rows
-    assert (got[~missing] == row_of(keys)[~missing]).all()
-    statistics = tier.statistics()
-    assert (statistics.lookups, statistics.hits, statistics.rows) == (10, rows, rows)
-    assert statistics.bytes == sets * bytes_per_set(16, is_whole=reach == RESIDENT_REACH)
-
-
-def test_whole_table_of_the_same_size_keeps_its_rows_and_of_another_starts_empty() -> None:
-    tier, keys = RamTier("ram", 16, 20, RESIDENT_REACH), some_keys(10)
-    tier.put_many(keys, row_of(keys))
-    tier.resize(20, RESIDENT_REACH)
-    assert not ask(tier, keys, 16)[1].any()
-    tier.resize(21, RESIDENT_REACH)
-    assert ask(tier, keys, 16)[1].all()
 
 
 def test_keys_must_be_uint64_for_the_compiled_loop() -> None:
