@@ -22,7 +22,7 @@ class Follower:
     def __init__(self) -> None:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.storage.follower"],
+            [sys.executable, "-X", "faulthandler", "-m", "tests.storage.follower"],
             cwd=ROOT,
             stdin=pipe,
             stdout=pipe,
