@@ -226,7 +226,7 @@ class Engine:
         self._feed(TimerFired(timer.stage, timer.batch), not_before_ns=timer.due_ns)
 
     def _batch_finished(
-        self, run: RunBatch, payloads: list[Payload], result: Batch | Exception
+        self, run: RunBatch, payloads: list[Payload], result: Batch | Exception, worked_ns: int = 0
     ) -> None:
         if isinstance(result, Exception):
             for event in run.events:
@@ -236,7 +236,7 @@ class Engine:
         elif run.batch not in self._abandoned:
             self._operators[run.stage].hand_out(result, payloads)
         self._abandoned.discard(run.batch)
-        self._feed(BatchFinished(run.batch, isinstance(result, Exception)))
+        self._feed(BatchFinished(run.batch, isinstance(result, Exception), worked_ns))
 
     # From the scheduler to the world.
 
@@ -284,10 +284,10 @@ class Engine:
             self._is_gathering = False
             self._feed(Gathered())
         stop_ns = time.monotonic_ns() + PUMP_NS_MAX
-        while self._ready and time.monotonic_ns() < stop_ns:
+        while self._ready and (now_ns := time.monotonic_ns()) < stop_ns:
             run, payloads, moment = self._ready.popleft()
             result = self._operators[run.stage].attempt(payloads, moment)
-            self._batch_finished(run, payloads, result)
+            self._batch_finished(run, payloads, result, time.monotonic_ns() - now_ns)
         self._pumping = False
         if self._ready or self._is_gathering:
             self._call_pump()

@@ -70,10 +70,15 @@ class Cancelled(Stimulus, frozen=True):
 
 
 class BatchFinished(Stimulus, frozen=True):
-    """A run ended; `failed` when the stage raised."""
+    """A run ended; `failed` when the stage raised.
+
+    `worked_ns` is how long the stage worked, where that is known to be less than the time since the
+    command: runs on an event loop wait there for each other.
+    """
 
     batch: int
     failed: bool = False
+    worked_ns: int = 0
 
 
 class TimerFired(Stimulus, frozen=True):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from sedp.engine.admission import Admission
 from sedp.engine.batcher import batch_due_ns
 from sedp.engine.event import Event, numbers_of
-from sedp.engine.events import NEVER_NS, AnyCommand, FallBack, Outcome, SetTimer
+from sedp.engine.events import NEVER_NS, AnyCommand, BatchFinished, FallBack, Outcome, SetTimer
 from sedp.engine.graph import Graph
 from sedp.engine.inside import Inside
 from sedp.engine.runs import Run, Runs
@@ -174,9 +174,9 @@ class Flow:
         else:
             self._start(stage, [event], event.rows, now_ns, out)
 
-    def end_run(self, batch: int, failed: bool, now_ns: int, out: Commands) -> None:
+    def end_run(self, finished: BatchFinished, now_ns: int, out: Commands) -> None:
         """A run came back: move its events on, try them one by one, or let others go on."""
-        run = self.runs.end(batch, failed, now_ns)
+        run, failed = self.runs.end(finished, now_ns), finished.failed
         stage, events = run.stage, run.events
         if run.has_lost or (failed and self.runs.part(run) is not None):
             self._release(events)  # the twin carries them

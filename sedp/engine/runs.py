@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sedp.engine.event import Event, numbers_of
-from sedp.engine.events import Abandon, AnyCommand, RunBatch, SetTimer
+from sedp.engine.events import Abandon, AnyCommand, BatchFinished, RunBatch, SetTimer
 from sedp.engine.stage_state import StageState
 
 
@@ -75,16 +75,16 @@ class Runs:
         for event in run.events:
             event.running += 1
 
-    def end(self, batch: int, failed: bool, now_ns: int) -> Run:
+    def end(self, finished: BatchFinished, now_ns: int) -> Run:
         """A run came back: free its slot and note how it went."""
-        run = self.under_way.pop(batch)
+        run, failed = self.under_way.pop(finished.batch), finished.failed
         stage = run.stage
         service_ns = now_ns - run.started_ns
         if stage.admission is not None:  # nobody else asks for the pace
             stage.pace.departed(now_ns, run.started_ns, run.rows, stage.plan.concurrency)
         stage.running -= 1
         stage.running_rows -= run.rows
-        stage.service_ns.record(service_ns)
+        stage.service_ns.record(finished.worked_ns or service_ns)
         if failed:
             stage.failures += 1
         else:

@@ -138,7 +138,7 @@ class Scheduler:
         return None
 
     def _batch_finished(self, now_ns: int, finished: BatchFinished, out: Commands) -> None:
-        self._flow.end_run(finished.batch, finished.failed, now_ns, out)
+        self._flow.end_run(finished, now_ns, out)
 
     def _timer_fired(self, now_ns: int, fired: TimerFired, out: Commands) -> None:
         if fired.stage == DEADLINE_TIMER:

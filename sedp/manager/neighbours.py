@@ -13,7 +13,7 @@ WAIT_NS_MIN = 100_000  # a shorter wait for company gathers nobody: from here th
 
 
 class Step(NamedTuple):
-    """A knob's next value, at most half or double the present one."""
+    """A knob's next value, at most half or double what is in force."""
 
     knob: Knob
     before: int | str
@@ -24,11 +24,19 @@ class Step(NamedTuple):
         return self.after > self.before  # type: ignore[operator]  # both of one type
 
 
-def steps(plan: StagePlan, executor: str, bounds: Bounds) -> Iterator[Step]:
-    """All steps within the bounds; from outside them, those that lead nearer."""
+def steps(
+    plan: StagePlan, executor: str, bounds: Bounds, event_rows: float = 1.0
+) -> Iterator[Step]:
+    """All steps within the bounds; from outside them, those that lead nearer.
+
+    Args:
+        event_rows: of the usual event. A batch takes one however large it is, so that a limit below
+            that is as good as that.
+    """
     slots, rows, wait_ns = plan.concurrency, plan.batch_rows_max, plan.batch_wait_ns
+    least = max(rows, round(event_rows))
     near_slots = {slots - 1, slots + 1, slots - slots // 2, slots + slots // 2}
-    near_rows = {rows // 2, rows * 2 // 3, rows * 3 // 2, rows * 2}
+    near_rows = {rows // 2, rows * 2 // 3, least * 3 // 2, least * 2}
     near_waits = {max(WAIT_NS_MIN, wait_ns * 2), wait_ns // 2 if wait_ns > WAIT_NS_MIN else 0}
     yield from _within("concurrency", slots, near_slots, bounds.concurrency)
     yield from _within("batch_rows_max", rows, near_rows, bounds.batch_rows)

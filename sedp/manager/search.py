@@ -117,7 +117,7 @@ def _further(
     """One step more, with a knob not moved yet."""
     moved = {(position, step.knob) for position, step in near.steps}
     for position, load in enumerate(near.loads):
-        for step in steps(load.plan, executors[position], bounds[position]):
+        for step in steps(load.plan, executors[position], bounds[position], load.rows):
             if (position, step.knob) in moved:
                 continue
             taken, stepped = (*near.steps, (position, step)), apply(load, step)

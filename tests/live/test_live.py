@@ -6,14 +6,16 @@ import asyncio
 import random
 import threading
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 import uvloop
 
 from sedp.answer import Unanswered
-from sedp.columns import Batch
+from sedp.columns import Array, Batch
 from sedp.engine.events import Outcome
+from sedp.engine.graph import StagePlan
 from sedp.errors import StageError
 from sedp.live import Engine
 from sedp.pipeline import StageUse, compile_pipeline
@@ -224,3 +226,18 @@ def test_several_pipelines_share_an_engine() -> None:
         engine.close()
 
     uvloop.run(main())
+
+
+async def test_a_run_that_waited_for_another_on_the_loop_has_not_worked_meanwhile() -> None:
+    class Slow(Double):
+        def process(self, batch: Batch) -> Mapping[str, Array]:
+            time.sleep(0.05)
+            return super().process(batch)
+
+    use = StageUse(Slow(), StagePlan(concurrency=2, batch_rows_max=1), "inline")
+    engine = Engine([compile_pipeline("p", {"x": FP32N}, {"y": FP32N}, {"slow": use})])
+    await asyncio.gather(*(engine.infer("p", request(1)) for _ in range(2)))
+    worked_ns = engine.statistics().stages[0].service_ns
+    assert worked_ns.count == 2
+    assert 100_000_000 <= worked_ns.total < 135_000_000, "150 ms with the wait"
+    engine.close()

@@ -12,6 +12,7 @@ from sedp.manager.bounds import Bounds, default_bounds
 from sedp.manager.neighbours import steps
 
 BOUNDS = Bounds((1, 8), (64, 4096), (0, 2_000_000), (256, 65_536))
+ROWS_MAX = "batch_rows_max"
 PLANS = st.builds(
     StagePlan,
     st.integers(1, 256),
@@ -41,6 +42,11 @@ def test_a_step_at_most_doubles_or_halves(plan: StagePlan) -> None:
         from_nothing = step.knob == "batch_wait_ns" and step.before < 200_000
         assert step.after <= 2 * step.before or from_nothing
         assert step.after >= step.before // 2 or from_nothing
+
+
+def test_a_limit_below_one_event_steps_to_two() -> None:
+    rows = [s.after for s in steps(StagePlan(1, 1), "auto", Bounds(), 10.0) if s.knob == ROWS_MAX]
+    assert rows == [15, 20]
 
 
 def test_executor_is_moved_only_where_bounds_name_it() -> None:
