@@ -18,7 +18,7 @@ from sedp.storage.updates.lag import CompleteMark
 from sedp.storage.updates.recovery import changes_since, read_epoch
 
 FOLLOW_S = 0.02  # between two looks at what the writer has committed, while it commits
-QUIET_S = 0.05  # … and once it has not for a while: a thread that wakes costs 0.3 ms of a core
+QUIET_S = 0.05  # … and once it has not for a while: a thread that wakes has its price
 QUIET_LOOKS = 50  # looks that saw nothing new
 
 _log = logging.getLogger(__name__)
