@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo-data replay test histories crash power-cut syscall-faults lint format bench
-.PHONY: workers cache overload slow-clients reloads soak leavers hostile hostile-full schema clean
+.PHONY: workers readers cache overload slow-clients reloads soak leavers hostile hostile-full schema clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ test: $(VENV)/installed-dev  ## run the test suite
 
 histories: $(VENV)/installed-dev  ## HISTORIES=500 random histories of the store against a model
 	@SEDP_HISTORIES=$(or $(HISTORIES),500) $(BIN)/python -m pytest --timeout 0 tests/storage/test_history.py
+
+readers: $(VENV)/installed-dev  ## READERS=100 readers come and go beside a writer that publishes all the time
+	@SEDP_READERS=$(or $(READERS),100) $(BIN)/python -m pytest --timeout 0 tests/storage/test_busy_writer.py
 
 cache: $(VENV)/installed-dev  ## CASES=1000000 candidates through small tables of cached scores against a model
 	@SEDP_CACHE_CASES=$(or $(CASES),1000000) \

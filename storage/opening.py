@@ -100,6 +100,7 @@ class OpenStore:
         if not read_only:
             self._start_writing(catalogue)
         self.versions.adopt(catalogue)
+        self.truth.forget_dropped()
         self._closing.callback(self._retire)
         self._fill_ram()
         self.fill_warm()

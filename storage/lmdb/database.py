@@ -18,6 +18,7 @@ from typing import Any
 import lmdb
 import numpy as np
 
+from sedp.errors import StoreError
 from sedp.storage.lmdb.bucket_writer import (
     EPOCH,
     FLOOR,
@@ -208,7 +209,7 @@ class LmdbDatabase:
                     cursor = transaction.cursor()
                     found = cursor.set_range(start)
                     pairs = list(islice(cursor, _SCAN_BUCKETS)) if found else []
-            except (lmdb.Error, GoneError):
+            except (lmdb.Error, StoreError):  # or dropped meanwhile
                 return
             if not pairs:
                 return

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from rocksdict import Checkpoint, SstFileWriter, WriteBatch
 
 from sedp.errors import StoreError
+from sedp.storage.rocksdb.folder_lock import dropping
 from sedp.storage.rocksdb.handles import Handles
 from sedp.storage.rocksdb.health import WriteHealth
 from sedp.storage.rocksdb.opening import CATALOGUE_KEY, translated, translation
@@ -37,6 +38,8 @@ from sedp.storage.rows.pairs import Pair, as_key_list, as_pairs
 from sedp.storage.tier import Keys, Rows
 
 Part = TypeVar("Part")
+RowChanges = Sequence[tuple[str, Keys, Rows]]
+SmallValues = Sequence[tuple[bytes, bytes | None]]
 
 
 class RocksDatabase:
@@ -135,17 +138,11 @@ class RocksDatabase:
         """Replace the catalogue; it is on disk when this returns."""
         self.put_meta([(CATALOGUE_KEY, catalogue)])
 
-    def put_meta(self, pairs: Sequence[tuple[bytes, bytes | None]], *, sync: bool = True) -> None:
+    def put_meta(self, pairs: SmallValues, *, sync: bool = True) -> None:
         """Write small values in one step; None deletes. Else as `write_rows`."""
         self.write_rows((), pairs, sync=sync)
 
-    def write_rows(
-        self,
-        changes: Sequence[tuple[str, Keys, Rows]],
-        extra: Sequence[tuple[bytes, bytes | None]] = (),
-        *,
-        sync: bool,
-    ) -> None:
+    def write_rows(self, changes: RowChanges, extra: SmallValues = (), *, sync: bool) -> None:
         """Write records of several versions and small values, all or none.
 
         Args:
@@ -171,11 +168,7 @@ class RocksDatabase:
         if sync:
             self.flush_wal()
 
-    def _batch(
-        self,
-        changes: Sequence[tuple[str, Keys, Rows]],
-        extra: Sequence[tuple[bytes, bytes | None]],
-    ) -> Any:
+    def _batch(self, changes: RowChanges, extra: SmallValues) -> Any:
         batch = WriteBatch(raw_mode=True)
         for name, keys, records in changes:
             batch.set_default_column_family(self._handles.opened.column(name))
@@ -242,10 +235,10 @@ class RocksDatabase:
                 family.ingest_external_file([str(path) for path in paths], ingest_options())
 
     def drop(self, name: str) -> None:
-        """Remove a version and its files."""
-        # The handle goes first: on a full disk the drop works and yet raises.
-        what = f"store {self._path.parent}: version not removed"
-        with self._changing, self._handles.using() as database, self._changes(what):
+        """Remove a version and its files, unless a reader is opening them for too long."""
+        changes = self._changes(f"store {self._path.parent}: version not removed")
+        with dropping(self._path), self._changing, self._handles.using() as database, changes:
+            # The handle goes first: on a full disk the drop works and yet raises.
             self._handles.opened.forget(name)
             database.drop_column_family(name)
 
@@ -260,6 +253,10 @@ class RocksDatabase:
         if self._is_read_only:
             with self._changing:
                 self._handles.catch_up()
+
+    def forget_dropped(self) -> None:
+        """A reader knows what has been dropped, and will not ask for it again."""
+        self._handles.forget_dropped()
 
     def checkpoint(self, folder: Path) -> None:
         """Make `folder`, which must not be there, a database of its own with all that is in this.

@@ -5,6 +5,9 @@ refused for good. And a reader is shown what is added to the log, but not new co
 that the writer moved from its log into a file it may even hide behind older ones. So where files
 have changed, it opens them again. To close a handle in use is an error: an exchange lets those who
 are at it finish, and newcomers wait.
+
+The files that a reader opens anew may lack families that the catalogue it goes by still names. So
+the handles from before stay open until it has taken up another catalogue.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from sedp.storage.rocksdb.opening import (
     translated,
 )
 
-_CATCH_UP_TRIES = 5
+_CATCH_UP_TRIES = 20  # of a reader beside a writer that imports all the time
 
 
 class Handles:
@@ -53,6 +56,7 @@ class Handles:
         self._idle = threading.Condition()
         self._users = self._scans = 0
         self._is_exchanging = False
+        self._outdated: Opened | None = None  # a reader's, with families that are gone since
         try:
             self._mark = "" if self._folder is None else files_mark(path)
             self.opened = self._open()
@@ -88,7 +92,9 @@ class Handles:
             return None if self._is_exchanging else self._take(name)
 
     def _take(self, name: str) -> Any:
-        handle = self.opened.handle(name)
+        older, families = self._outdated, self.opened.families
+        is_gone = older is not None and name not in families and name in older.families
+        handle = older.handle(name) if older is not None and is_gone else self.opened.handle(name)
         self._users += 1
         return handle
 
@@ -178,16 +184,28 @@ class Handles:
     def _exchange(self, mark: str) -> bool:
         """Show what the files hold, unless they are no longer those of this mark."""
         fresh = self._open()
-        is_steady = files_mark(self._path) == mark
-        if is_steady:
-            with self._alone():
-                fresh, self.opened = self.opened, fresh
-            self._mark = mark
-        fresh.close()
-        return is_steady
+        if files_mark(self._path) != mark:
+            fresh.close()
+            return False
+        with self._alone():
+            before, self.opened = self.opened, fresh
+            is_kept = self._outdated is None and not before.families.keys() <= fresh.families.keys()
+            self._outdated = before if is_kept else self._outdated
+        self._mark = mark
+        if not is_kept:
+            before.close()
+        return True
+
+    def forget_dropped(self) -> None:
+        """Let go of families that are there no more, after those who are reading them."""
+        with self._alone():
+            outdated, self._outdated = self._outdated, None
+        if outdated is not None:
+            outdated.close()
 
     def close(self) -> None:
         """Refuse further use, wait for what is under way, and give up the lock."""
+        self.forget_dropped()
         with self._alone():
             self.opened.close()
         self._remove_folder()

@@ -18,6 +18,7 @@ from typing import Any
 from rocksdict import AccessType, Rdict
 
 from sedp.errors import CorruptionError, StoreError
+from sedp.storage.rocksdb.folder_lock import opening
 
 DEFAULT_FAMILY = "default"
 CATALOGUE_KEY = b"catalogue"  # in it
@@ -25,6 +26,10 @@ FULL = "No space left on device"
 _FOLLOWER_TRIES = 3  # a file may go while its name is being read, when the writer merges files
 
 _log = logging.getLogger(__name__)
+
+
+class DroppedError(StoreError):
+    """The table version is there no more."""
 
 
 class Opened:
@@ -55,12 +60,13 @@ class Opened:
         """That of a family.
 
         Raises:
-            StoreError: there is no such family, or all are closed.
+            DroppedError: there is no such family.
+            StoreError: all are closed.
         """
         handle = self._database if name == DEFAULT_FAMILY else self.families.get(name)
         if handle is None:
             if self.is_open:
-                raise StoreError(f"table version {name!r} was dropped; look up the current one")
+                raise DroppedError(f"table version {name!r} was dropped; look up the current one")
             raise StoreError(f"store {self._path.parent} is closed; open it again")
         return handle
 
@@ -122,9 +128,10 @@ def open_follower(path: Path, make_options: Callable[[], Any], folder: Path) -> 
 
 
 def _opened_twice(path: Path, make_options: Callable[[], Any], folder: Path) -> Opened:
-    names = family_names(path, make_options())
-    _opened(path, make_options, names, AccessType.read_only(False)).close()
-    return _opened(path, make_options, names, AccessType.secondary(str(folder)), folder)
+    with opening(path):
+        names = family_names(path, make_options())
+        _opened(path, make_options, names, AccessType.read_only(False)).close()
+        return _opened(path, make_options, names, AccessType.secondary(str(folder)), folder)
 
 
 def _opened(

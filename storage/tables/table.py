@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sedp.storage.rocksdb.opening import DroppedError
 from sedp.storage.rows.bags import Pooling
 from sedp.storage.table_spec import TableSpec
 from sedp.storage.tables.statistics import TableStatistics
@@ -53,7 +54,7 @@ class Table:
             version = self._version
             try:
                 return version.lookup(keys, out, missing)
-            except RetiredError:
+            except (RetiredError, DroppedError):  # in the midst of the look-up, perhaps
                 if version is self._version:
                     raise
 
@@ -78,7 +79,7 @@ class Table:
             version = self._version
             try:
                 return version.lookup_bags(keys, offsets, out, mode)
-            except RetiredError:
+            except (RetiredError, DroppedError):
                 if version is self._version:
                     raise
 

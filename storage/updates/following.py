@@ -43,6 +43,7 @@ class Follower:
         self._warm = warm
         self._mark = mark
         self._versions = versions
+        truth.catch_up()  # the log of the warm tier, opened later, may have told of it already
         self._epoch = read_epoch(truth)  # of the truth as it is shown
         self._followed = self._epoch  # RAM has what the truth told up to here
         self.trusts_warm = True
@@ -138,6 +139,7 @@ class Follower:
         self._truth.catch_up()
         self._epoch = read_epoch(self._truth)
         self._versions.adopt(Catalogue.decode(self._truth.read_catalogue()))
+        self._truth.forget_dropped()
         if self._warm is not None:
             self._attach_warm(self._warm)
         self._versions.divide_ram()

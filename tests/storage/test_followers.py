@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from sedp.storage import opening
+from sedp.storage.lmdb.database import LmdbDatabase
 from sedp.storage.lmdb.update_log import ENTRIES_MAX
 from sedp.storage.store import ParameterStore
 from sedp.storage.updates import following
+from tests.storage.processes import run_python
 from tests.storage.reading import KEYS, fill, reading, update
 from tests.storage.tables import look_up
 
@@ -74,6 +77,25 @@ def test_reader_without_a_warm_tier_follows_the_truth(tmp_path: Path) -> None:
             assert reader.sees(500, 2)
             fill(store, 3)
             assert reader.sees(0, 3, 3)
+
+
+@pytest.mark.slow
+def test_reader_knows_what_was_published_while_it_was_being_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_warm = opening._open_warm
+
+    def publish_first(path: Path, read_only: bool) -> LmdbDatabase | None:
+        code = "from tests.storage.reading import fill\nfill(ParameterStore.open(path), 2)"
+        assert run_python(code, tmp_path).returncode == 0
+        return open_warm(path, read_only)
+
+    with ParameterStore.open(tmp_path, create=True) as store:
+        fill(store)
+    monkeypatch.setattr(opening, "_open_warm", publish_first)
+    with ParameterStore.open(tmp_path, read_only=True) as reader:
+        reader.refresh()
+        assert reader.versions("user") == (1, 2)
 
 
 def test_follower_looks_less_often_while_nothing_is_written(

@@ -8,11 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sedp.errors import CorruptionError, StoreError
+from sedp.storage.rocksdb import folder_lock
+from sedp.storage.rocksdb import opening as rocksdb_opening
 from sedp.storage.rocksdb.database import RocksDatabase
 from tests.storage.processes import PREAMBLE, ROOT
 from tests.storage.tables import keys_of
@@ -71,11 +74,43 @@ def test_reader_sees_versions_come_and_go(writer: RocksDatabase, reader: RocksDa
     assert reader.names == {"a", "b"}
     assert reader.read("b", keys_of(1)) == as_bytes(7)
     writer.drop("a")
-    assert reader.read("a", keys_of(1)) == as_bytes(1)  # until it catches up
+    for _ in range(2):
+        assert reader.read("a", keys_of(1)) == as_bytes(1)  # until it is told to forget
+        reader.catch_up()
+        assert reader.names == {"b"}
+    writer.drop("b")
     reader.catch_up()
-    assert reader.names == {"b"}
+    assert reader.read("a", keys_of(1)) == as_bytes(1)
+    reader.forget_dropped()
     with pytest.raises(StoreError, match="'a' was dropped"):
         reader.read("a", keys_of(1))
+
+
+def test_version_is_not_dropped_while_a_reader_opens_the_files(
+    writer: RocksDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_lock, "TRIES_MAX", 1)
+    family_names = rocksdb_opening.family_names
+    refusals = []
+
+    def drop_behind(path: Path, options: Any) -> set[str]:
+        names = family_names(path, options)
+        with pytest.raises(StoreError, match="a reader has been opening it for"):
+            writer.drop("a")
+        refusals.append(names)
+        return names
+
+    monkeypatch.setattr(rocksdb_opening, "family_names", drop_behind)
+    reader = RocksDatabase(tmp_path / "rocksdb", read_only=True, create=False)
+    assert refusals == [{"a"}]
+    assert reader.read("a", keys_of(1)) == as_bytes(1)
+    writer.drop("a")
+    reader.close()
+    with (
+        folder_lock.dropping(tmp_path / "rocksdb"),
+        pytest.raises(StoreError, match="a writer has been dropping a table version"),
+    ):
+        RocksDatabase(tmp_path / "rocksdb", read_only=True, create=False)
 
 
 def test_scan_goes_on_while_the_reader_is_opened_anew(
@@ -154,6 +189,7 @@ def test_reader_leaves_nothing_behind(writer: RocksDatabase, tmp_path: Path) -> 
     for turn in range(3):
         writer.create(f"v{turn}")
         reader.catch_up()
+        reader.forget_dropped()
         assert len(list(Path(folder.name).iterdir())) == 1  # that of the handles in use
         writer.drop(f"v{turn}")
     reader.close()
@@ -167,6 +203,8 @@ def test_reader_in_another_process_keeps_up_with_writes_files_and_versions(
     writer: RocksDatabase, tmp_path: Path
 ) -> None:
     code = """
+from sedp.storage.rocksdb import folder_lock
+from sedp.storage.rocksdb import opening as rocksdb_opening
 from sedp.storage.rocksdb.database import RocksDatabase
 from tests.storage.tables import keys_of
 reader = RocksDatabase(path / "rocksdb", read_only=True, create=False)
