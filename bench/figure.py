@@ -65,8 +65,9 @@ def make_figure(
     anchor_rounds: Sequence[float] = (),
 ) -> Figure:
     """Sum up the rounds of a measurement and of its anchor."""
+    rounds = [float(each) for each in rounds]  # numpy's own do not go into JSON
     value = statistics.median(rounds)
-    anchor_value = statistics.median(anchor_rounds) if anchor else None
+    anchor_value = float(statistics.median(anchor_rounds)) if anchor else None
     return Figure(
         name=name,
         value=value,

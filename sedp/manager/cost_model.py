@@ -18,6 +18,7 @@ from sedp.manager.observation import StageSeen, interpolate
 
 DECAY = 0.8  # of a point's weight per window: half is forgotten in 3 windows
 FIXED_SHARE = 0.5  # of the usual run, unless the points say otherwise
+SHARE_MIN = 0.15  # once sizes are alike again: larger batches stay worth a try
 PRIOR_WEIGHT = 0.02  # beside all points' weight of at most 10: bends nothing that was measured
 SIZES_DIFFER = 0.01  # variance of the points' rows over their mean squared: a tenth to each side
 SURPRISE = 0.5  # relative error from which a point loses weight, in proportion
@@ -94,7 +95,7 @@ class CostModel:
         if row_ns < 0 or fixed_ns < 0:  # noise, or sizes too alike: the split stays as it was
             fixed_ns, row_ns = self._share * mean_ns, (1 - self._share) * mean_ns / rows
         elif self._xx / self._weight - rows * rows > SIZES_DIFFER * rows * rows:
-            self._share = fixed_ns / (fixed_ns + row_ns * rows)
+            self._share = max(SHARE_MIN, fixed_ns / (fixed_ns + row_ns * rows))
         if self._cost is not None:
             spread = self._cost.spread * DECAY + spread * (1 - DECAY)
         return Cost(fixed_ns, row_ns, spread, rows)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sedp.engine.graph import StagePlan
 from sedp.manager.cost_model import Cost
@@ -25,6 +25,7 @@ from sedp.manager.observation import SECOND_NS
 P99_OF_EXPONENTIAL = math.log(100)
 P99_OF_NORMAL = 2.33
 BALANCE_ROUNDS = 8  # to within a percent in the tests' pipelines
+BALANCED = 0.001  # a smaller change ends them
 QUEUED_SHARE = 0.85  # of a queue is full when the stage behind, at last, has room
 FEW_EVENTS = 2  # below, small events still join: a limit just short of two brings something
 SOFTNESS = 8  # two equally tight stages do 8 % less than one: they wait for each other
@@ -46,21 +47,21 @@ class StageLoad:
     rows: float
     predecessors: tuple[int, ...] = ()
     inline: bool = False
+    slots: int = field(init=False)
+    full_events: float = field(init=False)  # of a full batch; one goes through however large it is
+    rows_ns: float = field(init=False)  # of an event's rows, whatever the batch
 
-    @property
-    def slots(self) -> int:
-        return 1 if self.inline else self.plan.concurrency
-
-    @property
-    def full_events(self) -> float:
-        """Events of a full batch; one event goes through however large it is."""
+    def __post_init__(self) -> None:
         rows_max = min(self.plan.batch_rows_max, self.plan.queue_rows_max)
         events = rows_max / self.rows
-        return max(1.0, events if events < FEW_EVENTS else float(math.floor(events)))
+        full = max(1.0, events if events < FEW_EVENTS else float(math.floor(events)))
+        object.__setattr__(self, "slots", 1 if self.inline else self.plan.concurrency)
+        object.__setattr__(self, "full_events", full)
+        object.__setattr__(self, "rows_ns", self.cost.row_ns * self.rows)
 
     def event_ns(self, events: float) -> float:
         """Processor time of one event in a batch of `events`."""
-        return self.cost.fixed_ns / events + self.cost.row_ns * self.rows
+        return self.cost.fixed_ns / events + self.rows_ns
 
     def run_ns(self, events: float) -> float:
         return self.event_ns(events) * events
@@ -139,7 +140,9 @@ def _capacity(loads: Sequence[StageLoad], cores: float, jam: Sequence[int]) -> t
     for _ in range(BALANCE_ROUNDS):
         slowdown = max(1.0, tightest / rate)
         batches = _batches(loads, rate, slowdown, jam)
-        rate = 0.5 * (rate + min(hard, cores / _busy_cores(loads, 1.0, batches)))
+        before, rate = rate, 0.5 * (rate + min(hard, cores / _busy_cores(loads, 1.0, batches)))
+        if abs(rate - before) < BALANCED * rate:
+            break
     return rate, slowdown
 
 
@@ -177,11 +180,13 @@ def _batches(
     """
     batches: list[float] = []
     for load in loads:
+        full = load.full_events
+        together = max([batches[p] for p in load.predecessors], default=1.0)
+        if together > full:
+            together /= math.ceil(together / full)  # as even parts, on average
         company = 1 + rate * load.plan.batch_wait_ns
-        together = max((batches[p] for p in load.predecessors), default=1.0)
-        together /= math.ceil(together / load.full_events)  # as even parts, on average
         balance = _balance(load, load.slots, rate, slowdown)
-        batches.append(min(load.full_events, max(balance, company, together)))
+        batches.append(min(full, max(balance, company, together)))
     for position in jam:
         load = loads[position]
         room = min(batches[n] for n, other in enumerate(loads) if position in other.predecessors)
@@ -191,10 +196,11 @@ def _batches(
 
 def _balance(load: StageLoad, slots: float, rate: float, slowdown: float) -> float:
     """Events that come while such a batch runs, ≥ 1."""
-    idle = slots - rate * slowdown * load.cost.row_ns * load.rows
+    pace = rate * slowdown
+    idle = slots - pace * load.rows_ns
     if idle <= 0:
         return load.full_events
-    return min(load.full_events, max(1.0, rate * slowdown * load.cost.fixed_ns / idle))
+    return min(load.full_events, max(1.0, pace * load.cost.fixed_ns / idle))
 
 
 def _jammed(load: StageLoad, room: float, rate: float, slowdown: float) -> float:

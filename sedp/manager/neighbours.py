@@ -13,7 +13,7 @@ WAIT_NS_MIN = 100_000  # a shorter wait for company gathers nobody: from here th
 
 
 class Step(NamedTuple):
-    """A knob's next value, at most half or double what is in force."""
+    """A knob's next value: at most half or double of what is in force, of batch rows four times."""
 
     knob: Knob
     before: int | str
@@ -36,7 +36,7 @@ def steps(
     slots, rows, wait_ns = plan.concurrency, plan.batch_rows_max, plan.batch_wait_ns
     least = max(rows, round(event_rows))
     near_slots = {slots - 1, slots + 1, slots - slots // 2, slots + slots // 2}
-    near_rows = {rows // 2, rows * 2 // 3, least * 3 // 2, least * 2}
+    near_rows = {rows // 2, rows * 2 // 3, least * 3 // 2, least * 2, least * 4}
     near_waits = {max(WAIT_NS_MIN, wait_ns * 2), wait_ns // 2 if wait_ns > WAIT_NS_MIN else 0}
     yield from _within("concurrency", slots, near_slots, bounds.concurrency)
     yield from _within("batch_rows_max", rows, near_rows, bounds.batch_rows)

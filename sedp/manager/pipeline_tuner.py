@@ -21,8 +21,10 @@ EVENTS_MIN = 50  # offered, and answered, in windows that shall say anything
 WINDOWS_MIN = 2  # before anything is decided: one may be an accident
 WINDOWS_MAX = 5  # joined: older ones would hide what changed
 TRIAL_MOVES_MAX = 64
-QUEUE_FACTOR = 2.0  # off the derived bound is put right at once, by so much at a time
+QUEUE_FACTOR = 2.0  # off the derived bound is put right at once
+QUEUE_NEAR = 4.0  # by twofold steps from here; from further off to here at once
 QUEUE_FACTOR_MIN = 1.15  # less is not worth a move
+GAIN_PLAIN = 1.25  # so much is no accident
 GAIN_LARGE = 1.1  # from moves that brought so much the next ones follow at once
 QUEUE_SHARE_MIN, QUEUE_SHARE_MAX = 0.4, 1.2
 QUEUE_SLACK = 0.7  # of the target: with a lower p99 queues may be longer again
@@ -70,16 +72,23 @@ class PipelineTuner:
             return []
         goal = self._aim(scene)
         moves = self._bound_queues(scene, goal.with_queues(scene.loads), QUEUE_FACTOR)
-        if moves:  # until queues are about right, figures say nothing about the other knobs
+        if not scene.window.is_healthy:
+            moves += self._spare_slots(scene)
+        if moves:  # until these are about right, figures say nothing about the other knobs
             self._follow(moves)
             return moves
-        if len(self._recent) < WINDOWS_MIN:
+        if len(self._recent) < WINDOWS_MIN and not self._is_plain(scene.window):
             return []
         moves = self._judge(scene) or self._decide(scene, goal)
         if moves:
             self._recent.clear()
             self._settling = True
         return moves
+
+    def _is_plain(self, window: Window) -> bool:
+        """One window is enough to see that what is being tried brought much."""
+        trial = self._trial
+        return trial is not None and trial.judge(window).gain >= GAIN_PLAIN
 
     def _follow(self, queues: Sequence[Move]) -> None:
         """Queue bounds moved while something is tried: they are judged, and taken back, with it."""
@@ -127,7 +136,8 @@ class PipelineTuner:
         """What to aim at, with what is known of the forecasts' errors."""
         seen, offered_s = scene.window.seen, scene.window.offered_s
         outcome = forecast(scene.loads, offered_s, scene.cores)
-        late_factor = max(1.0, correction(seen.p99_ns, outcome.p99_ns))
+        is_short = scene.window.is_losing and seen.p99_ns <= QUEUE_SLACK * seen.target_ns
+        late_factor = correction(seen.p99_ns, outcome.p99_ns)
         capacity_factor = 1.0
         if scene.window.is_losing:
             capacity_factor = min(1.0, correction(scene.window.answered_s, outcome.capacity_s))
@@ -136,8 +146,9 @@ class PipelineTuner:
             seen.target_ns,
             scene.cores,
             capacity_factor,
-            late_factor,
+            late_factor if is_short else max(1.0, late_factor),
             self._queue_share,
+            is_short,
         )
 
     def _decide(self, scene: Scene, goal: Goal) -> list[Move]:
@@ -145,7 +156,7 @@ class PipelineTuner:
             return []
         self._correct_queues(scene.window)
         queues = self._bound_queues(scene, goal.with_queues(scene.loads), QUEUE_FACTOR_MIN)
-        return queues or self._spare_slots(scene) or self._try(scene, goal)
+        return queues or self._try(scene, goal)
 
     def _spare_slots(self, scene: Scene) -> list[Move]:
         """Halve slots beyond what can be of use: while they stand open, no batch fills.
@@ -217,7 +228,8 @@ class PipelineTuner:
             wanted = bounds.clamp(load.plan).queue_rows_max
             if before / factor <= wanted <= before * factor:
                 continue
-            after = max(round(before / QUEUE_FACTOR), min(round(before * QUEUE_FACTOR), wanted))
+            step = max(QUEUE_FACTOR, max(before / wanted, wanted / before) / QUEUE_NEAR)
+            after = max(round(before / step), min(round(before * step), wanted))
             reason = f"rows that can be drained within the target: {wanted}"
             moves.append(self._note(scene, stage, "queue_rows_max", before, after, reason))
         return moves

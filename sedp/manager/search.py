@@ -24,7 +24,7 @@ from sedp.manager.neighbours import Step, steps
 from sedp.manager.queue_bounds import derive_queues
 
 GAIN_MIN = 1.05  # less is within what forecasts and windows err
-STEPS_MAX = 3  # at a time
+STEPS_MAX = 5  # at a time
 STEP_PRICE = 0.98  # a step more must bring this much more
 BEAM = 6  # sets of steps that are followed further
 TARGET_SHARE = 0.95  # of the target may be forecast: windows scatter
@@ -40,6 +40,8 @@ class Goal:
         capacity_factor, late_factor: measured capacity and latency over their forecasts, for the
             plans in force.
         queue_share: of the target, for which queues are to be bounded.
+        is_short: events are lost, and none is late: only more capacity helps, whatever is forecast
+            of latencies.
     """
 
     rate_s: float
@@ -48,6 +50,7 @@ class Goal:
     capacity_factor: float = 1.0
     late_factor: float = 1.0
     queue_share: float = 1.0
+    is_short: bool = False
 
     def with_queues(self, loads: Sequence[StageLoad]) -> list[StageLoad]:
         """The loads with the queue bounds that belong to their other knobs."""
@@ -61,6 +64,10 @@ class Goal:
             capacity_s=raw.capacity_s * self.capacity_factor,
             p99_ns=raw.p99_ns * self.late_factor,
         )
+
+    def is_served_by(self, outcome: Forecast, before: Forecast) -> bool:
+        """Whether it can help at all."""
+        return not self.is_short or outcome.capacity_s > before.capacity_s
 
     def in_time_s(self, outcome: Forecast) -> float:
         """Events a second that are answered, discounted as far as they are late."""
@@ -100,31 +107,42 @@ def search(
     here = _weigh((), loads, goal)
     best, beam = here, [here]
     for _ in range(STEPS_MAX):
-        found = {
-            frozenset(far.steps): far  # the order in which steps were found does not matter
-            for near in beam
-            for far in _further(near, executors, bounds, goal)
-        }
-        beam = sorted(found.values(), key=lambda choice: choice.merit, reverse=True)[:BEAM]
-        best = max([best, *(c for c in beam if allowed(c.steps))], key=lambda choice: choice.merit)
+        found = set[frozenset[tuple[int, Step]]]()  # in whatever order
+        further = [far for near in beam for far in _further(near, executors, bounds, goal, found)]
+        beam = sorted(further, key=lambda choice: choice.merit, reverse=True)[:BEAM]
+        fit = (c for c in beam if goal.is_served_by(c.outcome, here.outcome) and allowed(c.steps))
+        best = max([best, *fit], key=lambda choice: choice.merit)
     gain = best.in_time_s / here.in_time_s if here.in_time_s else 1.0
     return (best, gain) if gain >= GAIN_MIN else None
 
 
 def _further(
-    near: Choice, executors: Sequence[str], bounds: Sequence[Bounds], goal: Goal
+    near: Choice,
+    executors: Sequence[str],
+    bounds: Sequence[Bounds],
+    goal: Goal,
+    found: set[frozenset[tuple[int, Step]]],
 ) -> Iterator[Choice]:
-    """One step more, with a knob not moved yet."""
+    """One step more, with a knob not moved yet; sets of steps found before are left out."""
     moved = {(position, step.knob) for position, step in near.steps}
     for position, load in enumerate(near.loads):
         for step in steps(load.plan, executors[position], bounds[position], load.rows):
             if (position, step.knob) in moved:
                 continue
-            taken, stepped = (*near.steps, (position, step)), apply(load, step)
-            if _place(taken, position, executors) == "inline" and begins_to_hold(load, stepped):
-                continue  # with `auto` the engine leaves the loop by itself
+            taken = (*near.steps, (position, step))
+            if (steps_taken := frozenset(taken)) in found:
+                continue
+            found.add(steps_taken)
+            stepped = apply(load, step)
+            if _holds(_place(taken, position, executors), load, stepped):
+                continue
             changed = [*near.loads[:position], stepped, *near.loads[position + 1 :]]
             yield _weigh(taken, changed, goal)
+
+
+def _holds(place: int | str, before: StageLoad, after: StageLoad) -> bool:
+    """Whether runs would come to hold the loop; with `auto` the engine leaves it by itself."""
+    return place == "inline" and begins_to_hold(before, after)
 
 
 def _place(
