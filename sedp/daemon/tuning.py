@@ -35,6 +35,7 @@ from sedp.pipeline import compile_graph
 IDLE_S = 1.0  # between two looks whether there is anything to tune
 WRITE_GAP_NS = 60_000_000_000  # between two writes of what was learned
 PROCESS = ""  # whose knobs these are that are no pipeline's, where pipelines are named
+GIVE_WAY_S = 50e-6  # or the loop would get the interpreter back only 5 ms after each call it makes
 LINES_MAX = 8  # logged of the moves of one look; all of them are in the log of moves
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,8 @@ class LiveTuning:
         if not any(seen.target_ns for seen in observation.pipelines):
             return
         tuner = self._tuner
-        moves = await asyncio.to_thread(tuner.step, observation)  # a search takes milliseconds
+        # In a thread, as a search takes tenths of a second.
+        moves = await asyncio.to_thread(tuner.step, observation)
         if self._follow() or tuner is not self._tuner:
             return
         self._knobs.change(moves)
@@ -223,7 +225,7 @@ class LiveTuning:
             if one.management.tuning is not None
             for bound in one.pipeline.stages
         }
-        before, self._tuner = self._tuner, ModelTuner(bounds, costs)
+        before, self._tuner = self._tuner, ModelTuner(bounds, costs, _give_way)
         self._tuner.log = before.log
         self.freeze(before.frozen)
         self._before = self._statistics()
@@ -266,6 +268,10 @@ class LiveTuning:
             tuple(pipeline for part in parts for pipeline in part.pipelines),
             tuple(stage for part in parts for stage in part.stages),
         )
+
+
+def _give_way() -> None:
+    time.sleep(GIVE_WAY_S)
 
 
 def _check_end(task: asyncio.Task[None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 
@@ -35,11 +35,13 @@ class PipelineTuner:
 
     Args:
         log: where moves are written down.
+        give_way: see `ModelTuner`.
     """
 
-    def __init__(self, name: str, log: MoveLog) -> None:
+    def __init__(self, name: str, log: MoveLog, give_way: Callable[[], None]) -> None:
         self._name = name
         self._log = log
+        self._give_way = give_way
         self._tabu = Tabu()
         self._trial: Trial | None = None
         self._recent: deque[Observation] = deque(maxlen=WINDOWS_MAX)
@@ -200,7 +202,7 @@ class PipelineTuner:
             )
 
         executors = [stage.executor for stage in scene.stages]
-        found = search(scene.loads, executors, scene.bounds, goal, allowed)
+        found = search(scene.loads, executors, scene.bounds, goal, allowed, self._give_way)
         if found is None:
             self._pause.lengthen(scene.window)
             return []

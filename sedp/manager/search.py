@@ -94,12 +94,14 @@ def search(
     bounds: Sequence[Bounds],
     goal: Goal,
     allowed: Callable[[Sequence[tuple[int, Step]]], bool],
+    give_way: Callable[[], None] = lambda: None,
 ) -> tuple[Choice, float] | None:
     """The best choice of at most `STEPS_MAX` steps, at most one a knob, and its gain as a factor.
 
     Args:
         loads, executors, bounds: one a stage, in topological order.
         allowed: whether these steps may be tried together now.
+        give_way: called between forecasts, of which there are hundreds.
 
     Returns:
         `None` when nothing promises `GAIN_MIN`.
@@ -108,7 +110,11 @@ def search(
     best, beam = here, [here]
     for _ in range(STEPS_MAX):
         found = set[frozenset[tuple[int, Step]]]()  # in whatever order
-        further = [far for near in beam for far in _further(near, executors, bounds, goal, found)]
+        further = list[Choice]()
+        for near in beam:
+            for far in _further(near, executors, bounds, goal, found):
+                further.append(far)
+                give_way()
         beam = sorted(further, key=lambda choice: choice.merit, reverse=True)[:BEAM]
         fit = (c for c in beam if goal.is_served_by(c.outcome, here.outcome) and allowed(c.steps))
         best = max([best, *fit], key=lambda choice: choice.merit)

@@ -13,7 +13,7 @@ a model in front of the moves, SEDA (Welsh 2001) for the observation that queues
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from sedp.manager.bounds import Bounds, default_bounds
@@ -37,13 +37,16 @@ class ModelTuner:
     Args:
         bounds: of stages whose operator gave some; others get safe defaults.
         costs: learned before, to start from.
+        give_way: called again and again while it thinks, where others want the interpreter.
     """
 
     def __init__(
         self,
         bounds: Mapping[StageKey, Bounds] | None = None,
         costs: Mapping[StageKey, Cost] | None = None,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
+        self._give_way = give_way
         self.log = MoveLog()
         self.frozen = False
         self._bounds = dict(bounds or {})
@@ -86,7 +89,7 @@ class ModelTuner:
 
     def _pipeline(self, name: str) -> PipelineTuner:
         if name not in self._pipelines:
-            self._pipelines[name] = PipelineTuner(name, self.log)
+            self._pipelines[name] = PipelineTuner(name, self.log, self._give_way)
         return self._pipelines[name]
 
     def _bounds_of(self, observation: Observation) -> Mapping[StageKey, Bounds]:

@@ -103,13 +103,14 @@ class Loader:
         self._remove_folder()
         self._folder.mkdir()
         runs = SortedRuns(self._folder, spec.row_bytes, spec.layout)
-        for part in () if base is None else base.scan():
-            if part.corrupt:
-                raise CorruptionError(
-                    f"table {spec.name!r}: {part.corrupt} rows of the version below are damaged; "
-                    "import the table whole"
-                )
-            runs.add(part.keys, part.rows)
+        with runs.filling():
+            for part in () if base is None else base.scan():
+                if part.corrupt:
+                    raise CorruptionError(
+                        f"table {spec.name!r}: {part.corrupt} rows of the version below are "
+                        "damaged; import the table whole"
+                    )
+                runs.add(part.keys, part.rows)
         if isinstance(chunks, ImportSource):
             chunks = chunks.chunks_from(0)
         return self._added(runs, spec, chunks)
@@ -129,9 +130,10 @@ class Loader:
         return self._added(runs, spec, source.chunks_from(kept.rows))
 
     def _added(self, runs: SortedRuns, spec: TableSpec, chunks: Chunks) -> SortedRuns:
-        for keys, rows in chunks:
-            _check_chunk(spec, keys, rows)
-            runs.add(keys, spec.encode(rows))
+        with runs.filling():
+            for keys, rows in chunks:
+                _check_chunk(spec, keys, rows)
+                runs.add(keys, spec.encode(rows))
         return runs
 
     def _write(self, entry: Entry, runs: SortedRuns, progress: Progress | None) -> int:

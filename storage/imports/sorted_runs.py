@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,15 @@ class SortedRuns:
         self._start_run()
         self.row_count = 0  # rows added, repeated keys included
         self.place_max = 0
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Rows are added inside; after an error nothing is written but the runs that were full."""
+        try:
+            yield
+        except BaseException:
+            self._sorting.shutdown()
+            raise
 
     def resume(self, runs: int) -> None:
         """Take up so many runs that `spilled` spoke of, in the folder of another life."""

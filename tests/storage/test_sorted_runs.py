@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,3 +41,21 @@ def test_equals_a_dict(
     assert places == sorted(places_of(np.array([*expected], np.uint64), layout).tolist())
     keys = keys_at(np.array(places, np.uint64), layout).tolist()
     assert dict(zip(keys, rows, strict=True)) == expected
+
+
+def test_nothing_is_written_after_an_interruption(tmp_path: Path) -> None:
+    told = list[int]()
+    runs = SortedRuns(tmp_path, 4, spilled=lambda count, _: told.append(count), run_bytes=120)
+    keys, rows = np.arange(35, dtype=np.uint64), np.zeros((35, 4), dtype=np.uint8)
+
+    def fill() -> None:
+        with runs.filling():
+            runs.add(keys, rows)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill()
+    assert told == [1, 2, 3]
+    assert len(list(tmp_path.iterdir())) == 6
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        runs.add(keys, rows)
