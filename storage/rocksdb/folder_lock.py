@@ -26,7 +26,7 @@ def opening(path: Path) -> Iterator[None]:
     """Families stay inside; any number of readers may be in.
 
     Raises:
-        StoreError: a writer has been dropping one for seconds.
+        StoreError: a writer has been dropping one for seconds, or the folder cannot be locked.
     """
     with _locked(path, fcntl.LOCK_SH, "a writer has been dropping a table version of it"):
         yield
@@ -37,7 +37,7 @@ def dropping(path: Path) -> Iterator[None]:
     """No reader opens the files inside.
 
     Raises:
-        StoreError: a reader has been opening them for seconds.
+        StoreError: a reader has been opening them for seconds, or the folder cannot be locked.
     """
     with _locked(path, fcntl.LOCK_EX, "a reader has been opening it"):
         yield
@@ -45,10 +45,11 @@ def dropping(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path, kind: int, reason: str) -> Iterator[None]:
-    folder = os.open(path, os.O_RDONLY)
+    with _told(path):
+        folder = os.open(path, os.O_RDONLY)
     try:
         tries, pause = 1, threading.Event()
-        while not _is_taken(folder, kind):
+        while not _is_taken(path, folder, kind):
             if tries == TRIES_MAX:
                 seconds = TRIES_MAX * PAUSE_S
                 raise StoreError(
@@ -62,9 +63,18 @@ def _locked(path: Path, kind: int, reason: str) -> Iterator[None]:
         os.close(folder)
 
 
-def _is_taken(folder: int, kind: int) -> bool:
+def _is_taken(path: Path, folder: int, kind: int) -> bool:
+    with _told(path):
+        try:
+            fcntl.flock(folder, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        fcntl.flock(folder, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        yield
+    except OSError as err:
+        raise StoreError(f"store {path.parent}: folder {path.name} is not locked: {err}") from err

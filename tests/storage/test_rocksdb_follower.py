@@ -113,6 +113,14 @@ def test_version_is_not_dropped_while_a_reader_opens_the_files(
         RocksDatabase(tmp_path / "rocksdb", read_only=True, create=False)
 
 
+def test_folder_that_is_gone_cannot_be_locked(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match=r"folder gone is not locked: .*No such file"),
+        folder_lock.dropping(tmp_path / "gone"),
+    ):
+        pass
+
+
 def test_scan_goes_on_while_the_reader_is_opened_anew(
     writer: RocksDatabase, reader: RocksDatabase
 ) -> None:
