@@ -15,7 +15,7 @@ import pytest
 from sedp.storage.store import LMDB_BYTES_MAX
 from tests.faults.writing import check_store, lost, make_store, writing
 
-KILLS = int(os.environ.get("SEDP_KILLS", "5"))
+KILLS = int(os.environ.get("SEDP_KILLS", "6"))
 SEED = int(os.environ.get("SEDP_SEED", "0"))
 WAYS = [
     ("sync", "nothing", LMDB_BYTES_MAX),
@@ -23,6 +23,7 @@ WAYS = [
     ("async", "nothing", LMDB_BYTES_MAX),
     ("sync", "promote", 1 << 16),
     ("async", "import", LMDB_BYTES_MAX),
+    ("sync", "delta", LMDB_BYTES_MAX),
 ]
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -29,6 +30,8 @@ SET_KEYS = 40
 SPEC = TableSpec("user", 32, "int64")
 OTHER = TableSpec("other", 4, "int32")
 KEYS = np.arange(2000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+DELTA_KEYS, COMING_KEYS = KEYS[SETS * SET_KEYS : 1000], KEYS[1000:1100]
+LINKS_MAX = 8  # deltas in a row
 
 CHILD = """
 import sys
@@ -56,14 +59,17 @@ def write_for_ever(path: Path, durability: Any, first: int, lmdb_bytes: int, als
     """Update from `first` on, eight at a time, telling what is acknowledged; import or promote too.
 
     Args:
-        also: "nothing", "import" other tables beside, "promote" rows, or "rest" between updates,
-            so that no log is written for being full.
+        also: "nothing", "import" other tables beside, "delta" versions of the updated one,
+            "promote" rows, or "rest" between updates, so that no log is written for being full.
     """
     store = ParameterStore.open(path, ram_bytes=0, lmdb_bytes=lmdb_bytes)
-    if also == "import":
-        Thread(target=_import_for_ever, args=(store,), daemon=True).start()
-    if also == "promote":
-        Thread(target=_look_up_for_ever, args=(store,), daemon=True).start()
+    beside = {
+        "import": _import_for_ever,
+        "delta": _chain_for_ever,
+        "promote": _look_up_for_ever,
+    }
+    if also in beside:
+        Thread(target=beside[also], args=(store,), daemon=True).start()
     number = first
     while True:
         waiting = []
@@ -85,6 +91,22 @@ def _import_for_ever(store: ParameterStore) -> None:
     while True:
         rows = np.ones((len(KEYS), OTHER.dim), np.int32)
         store.import_table(OTHER, [(KEYS, rows)])
+
+
+def _chain_for_ever(store: ParameterStore) -> None:
+    """Deltas on the current version; a whole one first and between them, as a chain has an end.
+
+    An odd delta removes some keys, an even one brings them back.
+    """
+    for number in count():
+        is_odd = number % 2 == 1
+        keys = DELTA_KEYS if is_odd else np.concatenate([DELTA_KEYS, COMING_KEYS])
+        chunks = [(keys, np.full((len(keys), SPEC.dim), number, np.int64))]
+        if number % LINKS_MAX:
+            removed = COMING_KEYS if is_odd else None
+            store.import_table(SPEC, chunks, base="current", removed=removed)
+        else:
+            store.import_table(SPEC, chunks, onto_current=True)
 
 
 def _look_up_for_ever(store: ParameterStore) -> None:
@@ -183,12 +205,23 @@ def _look(store: ParameterStore) -> list[int]:
         assert (rows == rows[:1, :1]).all(), f"torn: {np.unique(rows)}"
         assert (missing == ~np.isin(keys, KEYS)).all() if rows[0, 0] == 0 else not missing.any()
         newest.append(int(rows[0, 0]))
+    _look_at_delta(store)
     for table in store.tables():
         if table.name == OTHER.name:
             rows = np.empty((len(KEYS), OTHER.dim), np.int32)
             store.table("other").lookup(KEYS, rows, np.empty(len(KEYS), np.bool_))
             assert (rows == 1).all(), "an import is half there"
     return newest
+
+
+def _look_at_delta(store: ParameterStore) -> None:
+    keys = np.concatenate([DELTA_KEYS, COMING_KEYS])
+    rows, missing = np.empty((len(keys), SPEC.dim), np.int64), np.empty(len(keys), np.bool_)
+    store.table("user").lookup(keys, rows, missing)
+    held = rows[~missing]
+    assert (held == held[:1, :1]).all(), f"a delta is half there: {np.unique(held)}"
+    gone = np.isin(keys, COMING_KEYS) & (held[0, 0] % 2 == 1)
+    assert np.array_equal(missing, gone), f"a delta's removals are half there: {missing.sum()}"
 
 
 def lost(newest: list[int], told: Told) -> list[int]:
