@@ -12,7 +12,7 @@ export PORT ADMIN_PORT
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data replay test histories crash power-cut syscall-faults lint format bench
+.PHONY: help run demo-data replay test histories crash damage power-cut syscall-faults lint format bench
 .PHONY: workers readers cache overload slow-clients reloads soak leavers hostile hostile-full schema clean
 
 help:  ## list the commands
@@ -47,6 +47,10 @@ crash: $(VENV)/installed-dev  ## kill a writing process KILLS=1000 times, and lo
 
 power-cut: $(VENV)/installed-dev  ## cut the power CUTS=20 times a file system (root, Linux, xfsprogs)
 	@SEDP_CUTS=$(or $(CUTS),20) SEDP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults/test_power_cut.py
+
+damage: $(VENV)/installed-dev  ## flip FLIPS=1000 bits of each cold tier, overwrite pages, cut files short
+	@SEDP_FLIPS=$(or $(FLIPS),1000) SEDP_SEED=$(or $(SEED),0) \
+		$(BIN)/python -m pytest --timeout 0 tests/faults/test_corruption.py
 
 syscall-faults: $(VENV)/installed-dev  ## let system calls fail at FAULTS=2000 points (libfiu)
 	@SEDP_FAULTS=$(or $(FAULTS),2000) SEDP_SEED=$(or $(SEED),0) $(BIN)/python -m pytest tests/faults/test_syscalls.py

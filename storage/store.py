@@ -49,7 +49,7 @@ class ParameterStore:
     @classmethod
     def open(
         cls,
-        path: Path,
+        path: Path | str,
         *,
         ram_bytes: int = 64 << 20,
         lmdb_bytes: int = LMDB_BYTES_MAX,
@@ -85,8 +85,8 @@ class ParameterStore:
                 raise StoreError(f"store {path}: {name} {budget} must be ≥ 0")
         check_norms(norms or {})
         if create and not read_only:
-            path.mkdir(parents=True, exist_ok=True)
-        parts = open_store(path, budgets, read_only, create, dict(misses or {}), shared_ram)
+            Path(path).mkdir(parents=True, exist_ok=True)
+        parts = open_store(Path(path), budgets, read_only, create, dict(misses or {}), shared_ram)
         return cls(parts, norms)
 
     # Look-up ----------------------------------------------------------------------------------

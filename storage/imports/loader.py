@@ -133,7 +133,7 @@ class Loader:
         with runs.filling():
             for keys, rows in chunks:
                 _check_chunk(spec, keys, rows)
-                runs.add(keys, spec.encode(rows))
+                runs.add(np.ascontiguousarray(keys), spec.encode(rows))
         return runs
 
     def _write(self, entry: Entry, runs: SortedRuns, progress: Progress | None) -> int:
@@ -202,23 +202,27 @@ class Loader:
         if entry.spec.layout == "dense":
             rows = truth.places_below(SPARSENESS_MAX * rows)
         filler = BucketFiller(self._warm, entry.name, self._shape(entry.spec, rows))
-        count = 0
-        for places, keys, records in truth.scan_records():
+        count = corrupt = 0
+        for part in truth.scan_records():
             if filler.shape.layout == entry.spec.layout:
+                places = part.places
                 has_bucket = filler.shape.buckets_of(places) < np.uint64(filler.shape.buckets)
-                filler.add(keys[has_bucket], places[has_bucket], records[has_bucket])
-            count += len(keys)
+                keys = keys_at(places, entry.spec.layout)
+                filler.add(keys[has_bucket], places[has_bucket], part.records[has_bucket])
+            count += len(part.places)
+            corrupt += part.corrupt
             if is_cancelled():
                 return None
-        if count < entry.rows:
+        if corrupt or count < entry.rows:
             self._warm.drop(entry.name)
             _log.error(
-                "table %r version %d: RocksDB gives %d rows, the catalogue says %d; import it "
-                "again",
+                "table %r version %d: RocksDB gives %d rows, the catalogue says %d, and %d are "
+                "known to be damaged; import it again",
                 entry.spec.name,
                 entry.spec.version,
                 count,
                 entry.rows,
+                corrupt,
             )
             return None
         filler.finish()

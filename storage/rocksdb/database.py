@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from rocksdict import Checkpoint, SstFileWriter, WriteBatch
 
 from sedp.errors import StoreError
+from sedp.storage.rocksdb import cursors
 from sedp.storage.rocksdb.folder_lock import dropping
 from sedp.storage.rocksdb.handles import Handles
 from sedp.storage.rocksdb.health import WriteHealth
@@ -34,6 +35,7 @@ from sedp.storage.rocksdb.options import (
     write_options,
 )
 from sedp.storage.rocksdb.reads import ReadPool
+from sedp.storage.rocksdb.synced_mark import SyncedMark
 from sedp.storage.rows.pairs import Pair, as_key_list, as_pairs
 from sedp.storage.tier import Keys, Rows
 
@@ -68,6 +70,8 @@ class RocksDatabase:
         self._options = partial(make_options, new_cache(cache_bytes))
         self._handles = Handles(path, self._options, read_only=read_only)
         self._health = WriteHealth(path)
+        self._synced = SyncedMark(path)
+        self._written = 0  # number of the last write since the files were opened
         self._changing = threading.Lock()  # one change of the database at a time
         self._threads = ReadPool()
 
@@ -83,7 +87,7 @@ class RocksDatabase:
             StoreError: the version was dropped, or the database is closed.
             CorruptionError: a block on the way does not match its checksum.
         """
-        return [*chain.from_iterable(self.read_parts(name, keys, lambda _, records: records))]
+        return [*chain(*self.read_parts(name, keys, lambda _, records: records))]
 
     def read_parts(
         self, name: str, keys: Keys, take: Callable[[slice, list[bytes | None]], Part]
@@ -115,14 +119,15 @@ class RocksDatabase:
         with self._handles.scanning(name) as family:
             yield from family.items(from_key=start, read_opt=scan_options())
 
+    def is_damaged_behind(self, name: str, key: bytes | None) -> bool:
+        """Whether a scan ended with this key, or before the first, since it could not go on."""
+        with self._handles.scanning(name) as family:
+            return cursors.is_damaged_behind(family, key)
+
     def last_key(self, name: str, below: int) -> int | None:
         """The highest key of a version under a bound; None if there is none."""
-        bound = below.to_bytes(8, "big")
         with self._handles.scanning(name) as family:
-            for key in family.keys(backwards=True, from_key=bound, read_opt=scan_options()):
-                if key < bound:
-                    return int.from_bytes(key, "big")
-        return None
+            return cursors.last_key(family, below)
 
     def get_meta(self, key: bytes) -> bytes | None:
         """The small value of a key as last written, or None."""
@@ -156,15 +161,14 @@ class RocksDatabase:
             StoreError: they are not written, or nobody knows whether they are; a version was
                 dropped, the disk is full, or writing has ended with a failure of the disk.
         """
+        what = f"store {self._path.parent}: not written"
         with self._changing:
             self._make_writable()
-            with (
-                self._handles.using() as database,
-                translated(f"store {self._path.parent}: not written"),
-            ):
+            with self._handles.using() as database, translated(what):
                 batch = self._batch(changes, extra)
                 with self._health.noting():
                     database.write(batch, write_options())
+                self._written = database.latest_sequence_number()
         if sync:
             self.flush_wal()
 
@@ -187,10 +191,11 @@ class RocksDatabase:
         Raises:
             StoreError: nobody knows whether it is; writing has ended, unless the disk was full.
         """
+        what, written = f"store {self._path.parent}: not brought to disk", self._written
         self._health.check()
-        what = f"store {self._path.parent}: not brought to disk"
         with self._handles.using() as database, translated(what), self._health.noting():
             database.flush_wal(True)
+        self._synced.put(written)
 
     def _make_writable(self) -> None:
         """After a full disk RocksDB may refuse to write for good, so open its files anew."""
@@ -200,6 +205,7 @@ class RocksDatabase:
         if self._health.is_full:
             self._health.check_room()
             self._handles.reopen()
+            self._written = 0  # what was not synced may be lost
             self._health.is_full = False
 
     @contextmanager
@@ -210,13 +216,12 @@ class RocksDatabase:
 
     def create(self, name: str) -> None:
         """Add an empty version."""
+        what = f"store {self._path.parent}: version not created"
         with self._changing:
             self._make_writable()
-            what = f"store {self._path.parent}: version not created"
             with self._handles.using() as database, self._changes(what):
-                self._handles.opened.families[name] = database.create_column_family(
-                    name, self._options()
-                )
+                family = database.create_column_family(name, self._options())
+                self._handles.opened.families[name] = family
 
     def write_file(self, path: Path, keys: Keys, records: Rows) -> None:
         """Write records with ascending, distinct keys to a file that `ingest` can take."""
@@ -250,8 +255,8 @@ class RocksDatabase:
         Raises:
             StoreError: the files cannot be read, or change all the time; what is shown stays.
         """
-        if self._is_read_only:
-            with self._changing:
+        with self._changing:
+            if self._is_read_only:
                 self._handles.catch_up()
 
     def forget_dropped(self) -> None:

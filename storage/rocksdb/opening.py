@@ -2,8 +2,9 @@
 
 Always raw mode: the library's default mode unpickles what it reads. A reader is a *secondary*, the
 only kind that sees later writes. But a secondary takes a file that is missing or was shortened for
-one not yet written, and serves an older state without a word. So the files are opened strictly
-first, which tells of such damage, and that handle is closed again.
+one not yet written, and serves an older state without a word. And a writer removes the files that a
+damaged list of them does not name. So the files are opened strictly first, which changes nothing
+and tells of such damage, and that handle is closed again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rocksdict import AccessType, Rdict
 
 from sedp.errors import CorruptionError, StoreError
 from sedp.storage.rocksdb.folder_lock import opening
+from sedp.storage.rocksdb.synced_mark import SyncedMark
 
 DEFAULT_FAMILY = "default"
 CATALOGUE_KEY = b"catalogue"  # in it
@@ -114,7 +116,12 @@ def files_mark(path: Path) -> str:
 def open_writer(path: Path, make_options: Callable[[], Any]) -> Opened:
     """Open with all families, alone."""
     with translated(f"store {path.parent} cannot be opened"):
-        names = family_names(path, make_options()) if (path / "CURRENT").exists() else set()
+        names = set[str]()
+        if (path / "CURRENT").exists():
+            names = family_names(path, make_options())
+            _open_strictly(path, make_options, names)
+        else:
+            _check_reach(path, SyncedMark(path).read(), 0)
         return _opened(path, make_options, names, AccessType.read_write())
 
 
@@ -130,8 +137,27 @@ def open_follower(path: Path, make_options: Callable[[], Any], folder: Path) -> 
 def _opened_twice(path: Path, make_options: Callable[[], Any], folder: Path) -> Opened:
     with opening(path):
         names = family_names(path, make_options())
-        _opened(path, make_options, names, AccessType.read_only(False)).close()
+        _open_strictly(path, make_options, names)
         return _opened(path, make_options, names, AccessType.secondary(str(folder)), folder)
+
+
+def _open_strictly(path: Path, make_options: Callable[[], Any], names: set[str]) -> None:
+    synced = SyncedMark(path).read()  # before, as its writer may be at work
+    opened = _opened(path, make_options, names, AccessType.read_only(False))
+    try:
+        reached = opened.handle(DEFAULT_FAMILY).latest_sequence_number()
+    finally:
+        opened.close()
+    _check_reach(path, synced, reached)
+
+
+def _check_reach(path: Path, synced: int, reached: int) -> None:
+    if reached < synced:
+        raise CorruptionError(
+            f"store {path.parent} cannot be opened: of {synced} writes that were on disk RocksDB "
+            f"finds {reached}, so its list of files or its log is damaged; restore a backup, or "
+            f"remove {SyncedMark(path).file} to go on without what is lost"
+        )
 
 
 def _opened(

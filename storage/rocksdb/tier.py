@@ -8,6 +8,7 @@ reads them afterwards finds it there, and no lock is needed.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from operator import is_not
@@ -26,7 +27,7 @@ from sedp.storage.rocksdb.chain import (
 )
 from sedp.storage.rocksdb.database import RocksDatabase
 from sedp.storage.rows.bucket import keys_at, places_of
-from sedp.storage.rows.pairs import join_found, join_slices
+from sedp.storage.rows.pairs import as_key_list, join_found, join_slices
 from sedp.storage.rows.record import TRAILER_BYTES, seal, unseal
 from sedp.storage.rows.scan import RecordSlice, check_records
 from sedp.storage.tier import Keys, Mask, Rows, TierStatistics
@@ -151,23 +152,43 @@ class RocksdbTier:
         resealed_rows = seal(kept, base.rows[is_kept], 0, self._entry.seed)
         return np.concatenate([keys[found], kept]), np.concatenate([table, resealed_rows])
 
-    def scan_records(self) -> Iterator[tuple[Keys, Keys, Rows]]:
-        """Places, keys and records of the version in the order of places, unchecked."""
-        for part in self._slices():
-            yield part.places, keys_at(part.places, self._layout), part.records
+    def scan_records(self) -> Iterator[Slice]:
+        """Records of all rows in the order of places, unchecked; ends early at damage, and tells.
 
-    def _slices(self) -> Iterator[Slice]:
+        The version may not be dropped meanwhile.
+        """
         if self._base is None:
             pairs = self._database.scan(self._name)
-            return (Slice.of_rows(*part) for part in join_slices(pairs, self._record_bytes))
-        lacking = self._entry.records - sum(1 for _ in self._database.scan(self._name))
-        if lacking > 0:  # it ends early: nobody knows which rows of the base it would have replaced
-            blank = np.empty((0, self._record_bytes), np.uint8)
-            return iter([Slice.of_rows(np.empty(0, np.uint64), blank, lacking)])
+            slices = (Slice.of_rows(*part) for part in join_slices(pairs, self._record_bytes))
+            return self._told_of_damage(slices)
+        lacking = self._lacking()
+        if lacking:  # nobody knows which rows of the base they would have replaced
+            return iter([self._damaged(lacking)])
         seed = self._entry.seed
-        below = resealed(self._base._slices(), self._layout, self._base._entry.seed, seed)
+        below = resealed(self._base.scan_records(), self._layout, self._base._entry.seed, seed)
         own = self._database.scan(self._name)
         return overlaid(below, layer_slices(own, self._record_bytes, self._layout, seed))
+
+    def _told_of_damage(self, slices: Iterator[Slice]) -> Iterator[Slice]:
+        """With another one at the end if it is not the end of the version."""
+        last = None
+        for part in slices:
+            yield part
+            last = part.places[-1:] if len(part.places) else last
+        key = None if last is None else as_key_list(last)[0]
+        if self._database.is_damaged_behind(self._name, key):
+            yield self._damaged(1)
+
+    def _lacking(self) -> int:
+        """How many of its own records cannot be read, at least."""
+        ends = deque(enumerate(self._database.scan(self._name), 1), maxlen=1)
+        count, (key, _) = ends.pop() if ends else (0, (None, None))
+        is_damaged = self._database.is_damaged_behind(self._name, key)
+        return max(self._entry.records - count, int(is_damaged))
+
+    def _damaged(self, count: int) -> Slice:
+        blank = np.empty((0, self._record_bytes), np.uint8)
+        return Slice.of_rows(np.empty(0, np.uint64), blank, count)
 
     def places_below(self, bound: int) -> int:
         """How many places there are up to the last one taken under a bound."""
@@ -176,11 +197,8 @@ class RocksdbTier:
         return own if self._base is None else max(own, self._base.places_below(bound))
 
     def scan(self) -> Iterator[RecordSlice]:
-        """All rows that hold, in slices of a few thousand; ends early at a damaged block.
-
-        The version may not be dropped meanwhile.
-        """
-        for part in self._slices():
+        """The same rows, as far as they hold, in slices of a few thousand."""
+        for part in self.scan_records():
             keys = keys_at(part.places, self._layout)
             checked = check_records(keys, part.records, self._entry.seed)
             corrupt = checked.corrupt + part.corrupt

@@ -15,11 +15,21 @@ from sedp.storage.rows.pairs import as_key_list
 from sedp.storage.rows.record import seal
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
+from tests.storage.processes import run_python
 from tests.storage.tables import keys_of, look_up, make_rows, some_keys
 
 SPEC = TableSpec("user", 16, "int64")
 KEYS = some_keys(500)
 ROWS = make_rows(SPEC, KEYS)
+
+
+KILLED_WRITER = """
+store = ParameterStore.open(path)
+keys = some_keys(500)[:100].copy()
+rows = make_rows(store.table("user").spec, keys, 2)
+store.submit_update("user", keys, rows, durability="sync").result()
+os._exit(7)
+"""
 
 
 def make_store(path: Path) -> None:
@@ -37,6 +47,12 @@ def find(file: Path, wanted: bytes) -> int:
     offset = file.read_bytes().find(wanted)
     assert offset >= 0
     return offset
+
+
+def rocksdb_file(path: Path, wanted: bytes) -> Path:
+    files = (path / "rocksdb").glob("*.sst")
+    [file] = [file for file in files if wanted in file.read_bytes()]
+    return file
 
 
 @pytest.mark.slow
@@ -91,11 +107,7 @@ def test_bit_flip_in_an_lmdb_key_does_not_hide_its_row(tmp_path: Path) -> None:
 
 def test_bit_flip_in_rocksdb_raises_and_names_the_table(tmp_path: Path) -> None:
     make_store(tmp_path)
-    [file] = [
-        file
-        for file in (tmp_path / "rocksdb").glob("*.sst")
-        if ROWS[9].tobytes() in file.read_bytes()
-    ]
+    file = rocksdb_file(tmp_path, ROWS[9].tobytes())
     flip(file, find(file, ROWS[9].tobytes()) + 3, 2)
     shutil.rmtree(tmp_path / "lmdb")
     with ParameterStore.open(tmp_path, ram_bytes=0) as store:
@@ -115,6 +127,58 @@ def test_bit_flip_in_rocksdb_raises_and_names_the_table(tmp_path: Path) -> None:
         assert not store.verify().is_sound
         store.import_table(SPEC, [(KEYS, ROWS)])
         assert (look_up(store.table("user"), KEYS)[0] == ROWS).all()
+
+
+def test_lost_rows_are_told_though_updates_added_as_many(tmp_path: Path) -> None:
+    """A scan ends at a damaged block without a word, and so many rows may be enough."""
+    make_store(tmp_path)
+    last = int(np.argmax(places_of(KEYS, "hashed")))
+    file = rocksdb_file(tmp_path, ROWS[last].tobytes())
+    with ParameterStore.open(tmp_path) as store:
+        added = some_keys(400, seed=9)
+        store.submit_update("user", added, make_rows(SPEC, added), durability="sync").result()
+    flip(file, find(file, ROWS[last].tobytes()) + 3, 2)
+    shutil.rmtree(tmp_path / "lmdb")
+    with ParameterStore.open(tmp_path, ram_bytes=1 << 20) as store:
+        store.settle()
+        assert not store.statistics().tables[0].resident
+        assert [part.tier for part in store.verify().parts] == ["rocksdb"]  # LMDB is not made anew
+        assert not store.verify().is_sound
+        with pytest.raises(CorruptionError, match="not read"):
+            look_up(store.table("user"), KEYS)
+        assert (look_up(store.table("user"), added)[0] == make_rows(SPEC, added)).all()
+
+
+def test_log_that_was_cut_short_is_corruption_on_opening(tmp_path: Path) -> None:
+    """RocksDB itself takes what is left for all there is."""
+    make_store(tmp_path)
+    done = run_python(KILLED_WRITER, tmp_path)
+    assert done.returncode == 7, done.stderr
+    [log] = [file for file in (tmp_path / "rocksdb").glob("*.log") if file.stat().st_size]
+    os.truncate(log, log.stat().st_size // 2)
+    for read_only in (True, False):
+        with pytest.raises(CorruptionError, match=r"of \d+ writes that were on disk .*synced"):
+            ParameterStore.open(tmp_path, read_only=read_only)
+    (tmp_path / "rocksdb" / "synced").unlink()
+    shutil.rmtree(tmp_path / "lmdb")
+    with ParameterStore.open(tmp_path) as store:  # what is lost is given up
+        assert (look_up(store.table("user"), KEYS)[0] == ROWS).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(12)])
+def test_damaged_mark_of_what_was_synced_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    make_store(tmp_path)
+    (tmp_path / "rocksdb" / "synced").write_bytes(content)
+    with ParameterStore.open(tmp_path) as store:
+        assert (look_up(store.table("user"), KEYS)[0] == ROWS).all()
+
+
+def test_lost_list_of_files_is_not_a_new_store(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    (tmp_path / "rocksdb" / "CURRENT").unlink()
+    with pytest.raises(CorruptionError, match="writes that were on disk"):
+        ParameterStore.open(tmp_path, create=True)
+    assert list((tmp_path / "rocksdb").glob("*.sst"))
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
