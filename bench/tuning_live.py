@@ -31,7 +31,7 @@ from bench.overload_steps import p99_s
 from bench.progress import tell
 from bench.served import CONFIG, prepared_data, serving, without_target
 from bench.server_process import Server, free_port
-from bench.tuning_plans import ROWS_MAX, WRONG, Plans, SimulatedServer, set_plans
+from bench.tuning_plans import ROWS_MAX, WRONG, Plans, SimulatedServer, Spent, set_plans
 from sedp.demo.files import RECORDING_FILE
 from sedp.simulator.recording import load_recording
 
@@ -102,15 +102,14 @@ class _Bench:
         self._simulated = SimulatedServer(folder, self._recording)
 
     def figures(self) -> list[Figure]:
-        document = without_target(self._document(self._simulated.shipped))
-        with serving(document, self._folder, self._requests[0], workers=1) as server:
-            closed, request_ns = self._close(server)
+        _, alone_ns = self._close(self._simulated.alone)
+        closed, together_ns = self._close(self._simulated.shipped)
         with contextlib.ExitStack() as running:
             shipped = running.enter_context(self._served(self._simulated.shipped))
             self._rate = DEMAND * closed
             tell("searching for the best static plan")
             found = self._simulated.find_best(
-                self._effort.rows, int(TARGET_S * 1e9), request_ns, self._seed
+                self._effort.rows, int(TARGET_S * 1e9), Spent(together_ns, alone_ns), self._seed
             )
             shipped.pause()
             best = running.enter_context(self._served(found.plans))
@@ -125,6 +124,8 @@ class _Bench:
                 starts[name] = self._start(name, best_s)
         figures = _static_figures(closed, self._rate, found.goodput, static)
         best_rounds = [window.in_time for window in static[better]]
+        tails = [window.p99 / TARGET_S for window in static[better]]
+        figures.append(make_figure(f"best static plan ({better}): p99 / target", "×", tails))
         for name, start in starts.items():
             figures += _start_figures(name, start, best_rounds)
         return figures
@@ -140,15 +141,15 @@ class _Bench:
     def _served(self, plans: Plans) -> contextlib.AbstractContextManager[Server]:
         return serving(self._document(plans), self._folder, self._requests[0], workers=1)
 
-    def _close(self, server: Server) -> tuple[float, float]:
-        """Answers a second, and the server's processor nanoseconds for each request."""
-        before_s = server.cpu_s()
-        run = uvloop.run(
-            closed_loop(
-                server.address, self._requests, CLOSED_CONNECTIONS, 2 * self._effort.window_s
-            )
-        )
-        return run.rate, 1e9 * (server.cpu_s() - before_s) / max(1, run.answers)
+    def _close(self, plans: Plans) -> tuple[float, float]:
+        """Answers a second in a closed loop, and the processor nanoseconds for each request."""
+        document = without_target(self._document(plans))
+        seconds = 2 * self._effort.window_s
+        with serving(document, self._folder, self._requests[0], workers=1) as server:
+            before_s = server.cpu_s()
+            loop = closed_loop(server.address, self._requests, CLOSED_CONNECTIONS, seconds)
+            run = uvloop.run(loop)
+            return run.rate, 1e9 * (server.cpu_s() - before_s) / max(1, run.answers)
 
     def _ask(self, static: Server) -> Window:
         with static.awake():

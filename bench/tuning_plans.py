@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,19 @@ WRONG = {
 Plans = Sequence[StagePlan]
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Processor nanoseconds of a request in the daemon, stages and all.
+
+    Args:
+        together_ns: with the shipped plans, where many share a run.
+        alone_ns: where each has runs of its own.
+    """
+
+    together_ns: float
+    alone_ns: float
+
+
 class SimulatedServer:
     """promo-rank's stages at the costs that they have here.
 
@@ -68,16 +81,14 @@ class SimulatedServer:
         """The config's plans."""
         return [bound.use.plan for bound in self.pipeline.stages]
 
-    def find_best(
-        self, rows: tuple[int, ...], target_ns: int, request_ns: float, seed: int
-    ) -> Found:
-        """The best static plan of all combinations of batch sizes, with one slot a stage or two.
+    @property
+    def alone(self) -> Plans:
+        """Every request for itself."""
+        return [StagePlan(1, 1, 0, QUEUE_ROWS)] * len(self.pipeline.stages)
 
-        Args:
-            request_ns: processor time of a request in the daemon, stages and all, with the
-                shipped plans; what the stages do not account for is the door's.
-        """
-        service = self._with_door(request_ns)
+    def find_best(self, rows: tuple[int, ...], target_ns: int, spent: Spent, seed: int) -> Found:
+        """The best static plan of all combinations of batch sizes, with one slot a stage or two."""
+        service = self._in_daemon(spent)
         graph = compile_graph([self.pipeline])
 
         def offer(graph: Graph, rate: float) -> SimulatedRun:
@@ -93,13 +104,15 @@ class SimulatedServer:
             found.append(search_plans(graph, grids, offer, Target(target_ns), RATE_LOW))
         return max(found, key=lambda one: one.goodput)
 
-    def _with_door(self, request_ns: float) -> LinearService:
-        rows = float(self._rows.mean())
-        # Batches under load: the runs' own price is shared by many.
-        known_ns = sum(cost.event_ns + cost.row_ns * rows for cost in self._stages.costs)
-        first, *others = self._stages.costs
-        door_ns = max(0.0, request_ns - known_ns)
-        return LinearService((replace(first, event_ns=first.event_ns + door_ns), *others))
+    def _in_daemon(self, spent: Spent) -> LinearService:
+        """With what the daemon adds: to each run of a stage, and to a request at the door."""
+        costs, rows = self._stages.costs, float(self._rows.mean())
+        run_ns = max(0.0, spent.alone_ns - spent.together_ns) / len(costs)
+        costs = tuple(replace(cost, fixed_ns=max(cost.fixed_ns, round(run_ns))) for cost in costs)
+        known_ns = sum(cost.fixed_ns + cost.event_ns + cost.row_ns * rows for cost in costs)
+        door_ns = max(0.0, spent.alone_ns - known_ns)
+        first = replace(costs[0], event_ns=costs[0].event_ns + door_ns)
+        return LinearService((first, *costs[1:]))
 
 
 def set_plans(document: dict[str, Any], pipeline: str, plans: Plans) -> None:

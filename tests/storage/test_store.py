@@ -69,6 +69,21 @@ def test_last_row_of_a_repeated_key_counts(store: ParameterStore) -> None:
     assert store.statistics().tables[0].rows == 3
 
 
+def test_slices_of_larger_arrays_are_taken(store: ParameterStore) -> None:
+    keys, rows = np.arange(12, dtype=np.uint64), np.arange(72, dtype=np.int32).reshape(12, 6)
+    store.import_table(USER, [(keys[::2], rows[::2, ::2])])
+    store.submit_update("user", keys[1::4], rows[1::4, ::2], durability="sync").result()
+    store.import_table(USER, [(keys[:1], rows[:1, ::2])], base="current", removed=keys[::6])
+    held, missing = look_up(store.table("user"), keys)
+    assert np.flatnonzero(~missing).tolist() == [0, 1, 2, 4, 5, 8, 9, 10]
+    assert (held[~missing] == rows[~missing, ::2]).all()
+
+
+def test_path_may_be_text(tmp_path: Path) -> None:
+    with ParameterStore.open(str(tmp_path / "new"), create=True) as store:
+        assert not store.tables()
+
+
 def test_import_makes_the_next_version_current_and_keeps_the_one_before(
     store: ParameterStore,
 ) -> None:
