@@ -20,6 +20,7 @@ BENCHES = {
     "ctr_rank": "A ranker of the usual size beside mosec, and beside bare arithmetic.",
     "engine": "Overhead of the engine a request and stage; simulated requests a second.",
     "http": "CPU a request and requests a second beside a bare aiohttp echo.",
+    "isolation": "What isolating tenants gives the others, and costs a greedy one; virtual clock.",
     "overload": "The daemon under more load than it can carry: steps, levels, callers that retry.",
     "promo_rank": "The demo through its daemon: quality, and latency at a fixed rate.",
     "start": "Seconds until help, until a restarted daemon is ready, and from nothing.",

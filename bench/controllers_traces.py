@@ -97,9 +97,11 @@ def rare_trace(capacity: float, for_s: float, rng: np.random.Generator) -> Trace
     return Trace("rare large requests", streams, _span(BEFORE_S, for_s))
 
 
-def tenants_trace(capacity: float, for_s: float, rng: np.random.Generator) -> Trace:
-    """Equal tenants, of whom one asks for ten for a while."""
-    rate = CALM * capacity / TENANTS
+def tenants_trace(
+    capacity: float, for_s: float, rng: np.random.Generator, calm: float = CALM
+) -> Trace:
+    """Equal tenants, who ask for `calm` of the capacity; then one of them for ten for a while."""
+    rate = calm * capacity / TENANTS
     streams = tuple(
         (
             step(rate, noise * rate, for_s, for_s, AFTER_S).draw(rng),
