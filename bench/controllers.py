@@ -19,7 +19,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -103,6 +103,7 @@ MEASURES = (
     Measure("others", "p99 of other tenants / before", "×", True, {"": 1.2}),
     Measure("wasted", "wasted work", "×", True, {"": 0.01}),
     Measure("decision_us", "decision", "µs", True, {"": 100.0}),
+    Measure("decision_p99_us", "decision, p99", "µs", True, {"": 100.0}),
 )
 
 
@@ -125,8 +126,8 @@ class TimedDoor:
     def ended(self, now_ns: int, event: Event, outcome: Outcome) -> None:
         self._inner.ended(now_ns, event, outcome)
 
-    def median_us(self) -> float:
-        return float(np.median(self._times_ns)) / 1e3
+    def percentile_us(self, percent: float) -> float:
+        return float(np.percentile(self._times_ns, percent)) / 1e3
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,12 @@ def _try(graph: Graph, name: str, trace: Trace, peak: float, capacity: float, se
     tenants = np.zeros(len(run.rows), np.int64)
     if trace.habit is None:  # else who asks again comes between
         tenants[:] = [arrival.tenant for arrival in arrivals]
-    return judge(run, tenants, trace, peak, capacity, door.median_us() if door else math.nan)
+    verdict = judge(run, tenants, trace, peak, capacity)
+    if door is None:
+        return verdict
+    return replace(
+        verdict, decision_us=door.percentile_us(50), decision_p99_us=door.percentile_us(99)
+    )
 
 
 def _rows(comparison: Comparison) -> Iterator[Row]:

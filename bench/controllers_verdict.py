@@ -37,7 +37,7 @@ class Verdict:
         others: p99 of all tenants but the noisy one while it is noisy, by that before.
         wasted: share of all work that went into what was not answered in time.
         late_goodput: in the tenth second after relief, of what is possible at the peak.
-        decision_us: median of a decision at the door, in real time.
+        decision_us: median of a decision at the door, in real time; `decision_p99_us` of 100.
     """
 
     of_peak: float
@@ -52,7 +52,8 @@ class Verdict:
     others: float
     wasted: float
     late_goodput: float
-    decision_us: float
+    decision_us: float = math.nan
+    decision_p99_us: float = math.nan
 
 
 def judge(
@@ -61,7 +62,6 @@ def judge(
     trace: Trace,
     peak: float,
     capacity: float,
-    decision_us: float,
 ) -> Verdict:
     """Sum up a run.
 
@@ -91,7 +91,6 @@ def judge(
         late_goodput=_share_of_possible(
             run, in_time, (end_ns + LATE_NS - SECOND_NS, end_ns + LATE_NS), peak
         ),
-        decision_us=decision_us,
     )
 
 

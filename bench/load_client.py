@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import cast
 
 import numpy as np
@@ -144,12 +145,14 @@ class Schedule:
     Args:
         after_ns: int64[n], ascending, from the start.
         picks: int64[n], which of the requests is sent; by turns when `None`.
-        retries: how often a request that is refused is sent again, at once, as naive callers do.
+        retries: how often a request that is refused is sent again, as naive callers do.
+        pause_ns: until then; it falls due anew. With 0 it is sent at once, and its time goes on.
     """
 
     after_ns: NDArray[np.int64]
     picks: NDArray[np.int64] | None = None
     retries: int = 0
+    pause_ns: int = 0
 
 
 def poisson(rate: float, seconds: float, seed: int) -> Schedule:
@@ -164,7 +167,7 @@ class Offered:
     """What came of an open loop, one entry a request.
 
     Args:
-        due_ns: int64[n], when it fell due, on the clock `time.monotonic_ns`.
+        due_ns: int64[n], when it last fell due, on the clock `time.monotonic_ns`.
         latencies: float64[n], seconds from then, `inf` where there was no answer.
         late_s: float64[n], from the due time until it was first sent, `inf` if it never was: more
             than a few milliseconds is the client's own slowness, or want of a free connection.
@@ -221,6 +224,8 @@ class _OpenRun:
         self._ended_ns = [0] * count
         self._replies = [b""] * count if keep else []
         self._retries = [schedule.retries] * count
+        self._pause_ns = schedule.pause_ns
+        self._again: list[tuple[int, int]] = []  # a heap: when which is sent again
         self._requests = requests
         self._idle: list[Connection] = []
         self._waiting: deque[int] = deque()
@@ -231,10 +236,10 @@ class _OpenRun:
     async def send_all(self, connections: list[Connection]) -> None:
         self._idle = connections.copy()
         self._due_ns = (self._after_ns + time.monotonic_ns()).tolist()
-        while self._next < len(self._due_ns):
+        while self._next < len(self._due_ns) or self._again:
             await asyncio.sleep(TICK_S)
             self._send_due()
-        left_s = (self._due_ns[-1] + TIMEOUT_NS - time.monotonic_ns()) / 1e9
+        left_s = (max(self._due_ns) + TIMEOUT_NS - time.monotonic_ns()) / 1e9
         try:
             async with asyncio.timeout(max(0.0, left_s)):
                 await self._all_done.wait()
@@ -246,6 +251,8 @@ class _OpenRun:
         while self._next < len(due_ns) and due_ns[self._next] <= now_ns:
             self._waiting.append(self._next)
             self._next += 1
+        while self._again and self._again[0][0] <= now_ns:
+            self._waiting.append(heappop(self._again)[1])
         while self._waiting and self._idle:
             if self._idle[-1].transport.is_closing():
                 self._idle.pop()
@@ -262,13 +269,20 @@ class _OpenRun:
         self._idle.append(connection)
         if not ok and self._retries[request]:
             self._retries[request] -= 1
-            self._waiting.append(request)
+            self._ask_again(request)
         else:
             self._ended_ns[request] = time.monotonic_ns() if ok else 0
             if ok and self._replies:
                 self._replies[request] = connection.reply
             self._count_down()
         self._send_due()
+
+    def _ask_again(self, request: int) -> None:
+        if self._pause_ns:
+            self._due_ns[request] = time.monotonic_ns() + self._pause_ns
+            heappush(self._again, (self._due_ns[request], request))
+        else:
+            self._waiting.append(request)
 
     def _count_down(self) -> None:
         self._left -= 1

@@ -3,10 +3,11 @@
 ctr-rank is served by two workers with a latency target and nothing set by hand. First what it can
 do: the closed loop's greatest rate, without the target, and the SLO goodput. Then open loops above
 that, from a client on the same two cores: steps up and back, three priorities together, bursts, and
-callers that ask again at once whenever they are refused. An answer counts when it comes within the
-target of its due time. No step asks for more than the client can send in time, which is measured as
-well: *offered* is what it came to. Where no rate keeps the target, as on a machine that has other
-work, loads are multiples of the rate that the search ended at, and the figures say so.
+callers that ask again, at once or after a pause, whenever they are refused. An answer counts when
+it comes within the target of its due time. No step asks for more than the client can send in time,
+which is measured as well: *offered* is what it came to. Where no rate keeps the target, as on a
+machine that has other work, loads are multiples of the rate that the search ended at, and the
+figures say so.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ QUIET = 0.5  # of the goodput, before and after a step
 TOP_SHARE = 0.05  # of requests that are of the highest level
 LEVELS = 3
 RETRIES = 5
+STORM = 1.25  # times the goodput: those who ask again multiply it
+CALM = 0.9  # of the goodput, from new callers, when the storm is over
+PAUSE_S, PATIENCE_S = 2.0, 30.0  # of callers who ask again
+LATE_S = 10.0  # after the storm: in the last second of these the goodput is to be back
+MEMORY_GROWTH = Goal(1.1)
 MORE_THAN_SENT = 10.0  # times the goodput, to see what the client can send
 CLIENT_SHARE = 0.8  # of that: it has to be in time
 RATE = "req/s"
@@ -119,12 +125,20 @@ class _Bench:
             make_figure("sent by the client at most", RATE, [client]),
             self._beyond(max(closed), goodput),
         ]
+        memory_mb, refusal = self._server.memory_mb("Rss"), self._refusal(goodput, client)
+        figures.append(make_figure("processor time of a refusal / of an answer", "×", [refusal]))
         for factor in effort.factors:
             tell(f"step to {factor:g} × the goodput")
             rate = min(factor * goodput, CLIENT_SHARE * client)
             steps = [self._step(rate, goodput) for _ in range(effort.rounds)]
-            figures += step_figures(factor, goodput, steps)
-        return [*figures, *self._bursts(goodput), self._storm(goodput), self._memory()]
+            figures += step_figures(factor, goodput, refusal, steps)
+        figures += [*self._bursts(goodput), self._storm(goodput), self._patient_storm(goodput)]
+        grown = self._server.memory_mb("Rss") / memory_mb
+        return [
+            *figures,
+            make_figure("RSS before", "MB", [memory_mb]),
+            make_figure("RSS in the end / before", "×", [grown], goal=MEMORY_GROWTH),
+        ]
 
     def _find_goodput(self, closed: float) -> tuple[float, list[Figure]]:
         """The rate that loads are multiples of, and what is told of it."""
@@ -201,5 +215,35 @@ class _Bench:
         name = f"0.9 of the goodput, right after a storm of {self._effort.storm_s:g} s: in time"
         return make_figure(name, "share", [share], goal=Goal(0.95, False))
 
-    def _memory(self) -> Figure:
-        return make_figure("RSS in the end", "MB", [self._server.memory_mb("Rss")])
+    def _patient_storm(self, goodput: float) -> Figure:
+        """More than can be answered, from callers who ask every two seconds until they are."""
+        tell("callers who ask again after a pause")
+        storm_s = self._effort.storm_s
+        storm = poisson(STORM * goodput, storm_s, self._seed).after_ns
+        calm = poisson(CALM * goodput, LATE_S, self._seed + 1).after_ns + int(storm_s * 1e9)
+        after_ns = np.concatenate([storm[storm < storm_s * 1e9], calm])
+        retries, pause_ns = int(PATIENCE_S / PAUSE_S), int(PAUSE_S * 1e9)
+        schedule = Schedule(after_ns, retries=retries, pause_ns=pause_ns)
+        run = offer(self._server.address, self._bodies, OPEN_CONNECTIONS, schedule)
+        offered = uvloop.run(run)
+        begun_ns = (offered.due_ns - after_ns).min()  # of most that is so: they asked once
+        ended_s = (offered.due_ns - begun_ns) / 1e9 + offered.latencies - storm_s
+        is_late = (ended_s >= LATE_S - 1) & (ended_s < LATE_S)
+        in_time = np.count_nonzero(is_late & (offered.latencies <= LIMIT_S))
+        name = f"tenth second after {storm_s:g} s of callers who ask again: in time / newly asked"
+        return make_figure(name, "×", [in_time / (CALM * goodput)], goal=Goal(0.95, False))
+
+    def _refusal(self, goodput: float, client: float) -> float:
+        """What the server's processors do for a request that it refuses, by one that it answers."""
+        tell("what a refusal costs")
+        answer_s, _ = self._cpu_s(0.8 * goodput)
+        spent_s, answered = self._cpu_s(CLIENT_SHARE * client)
+        refused = int(CLIENT_SHARE * client * self._effort.step_s) - answered
+        return (spent_s * answered - answer_s * answered) / max(1, refused) / answer_s
+
+    def _cpu_s(self, rate: float) -> tuple[float, int]:
+        """Processor seconds for each answer, whatever else is done; and how many there were."""
+        before_s = self._server.cpu_s()
+        latencies = self._latencies(rate, self._effort.step_s)
+        answered = int(np.count_nonzero(np.isfinite(latencies)))
+        return (self._server.cpu_s() - before_s) / max(1, answered), answered

@@ -15,6 +15,7 @@ WINDOW_S = 0.02
 WELL = 0.95  # of a window's requests in time: recovered
 KEPT_UP = 0.9  # of the load that is wanted, which the client must have sent for goals to count
 IN_TIME_GOALS = {2.0: 0.95, 3.0: 0.9}
+BOUND_GOAL, BOUND_FROM = 0.9, 5.0  # of what refusals leave time for, from that much on
 
 Floats = NDArray[np.float64]
 
@@ -99,8 +100,22 @@ def possible(due_s: Floats, rate: float) -> int:
     return count
 
 
-def step_figures(factor: float, goodput: float, steps: list[Step]) -> list[Figure]:
-    """Goals hold or are missed only where the client could send nearly as much as was wanted."""
+def left_by_refusals(times: float, refusal: float) -> float:
+    """Of the goodput, when so many times as much is offered: `(1 - r·m) / (1 - r)`, 0 at least.
+
+    Args:
+        refusal: what a refused request costs, by an answered one.
+    """
+    if times <= 1 or refusal >= 1:
+        return 1.0
+    return max(0.0, (1 - refusal * times) / (1 - refusal))
+
+
+def step_figures(factor: float, goodput: float, refusal: float, steps: list[Step]) -> list[Figure]:
+    """Goals hold or are missed only where the client could send nearly as much as was wanted.
+
+    What refusals leave is judged by what was really offered.
+    """
     offered = [step.offered / goodput for step in steps]
     judged = min(offered) >= KEPT_UP * factor
     share = IN_TIME_GOALS.get(factor)
@@ -117,15 +132,18 @@ def step_figures(factor: float, goodput: float, steps: list[Step]) -> list[Figur
         ("recovery", "ms", [1e3 * step.recovery_s for step in steps], Goal(200)),
         ("highest level in time", "share", [step.top for step in steps], Goal(0.99, False)),
     ]
-    return [
-        make_figure(
-            f"step to {factor:g} × the goodput: {name}",
-            unit,
-            rounds,
-            goal=goal if judged else None,
-        )
+    step = f"step to {factor:g} × the goodput"
+    figures = [
+        make_figure(f"{step}: {name}", unit, rounds, goal=goal if judged else None)
         for name, unit, rounds, goal in told
     ]
+    left = [left_by_refusals(times, refusal) for times in offered]
+    if factor >= BOUND_FROM and min(left) > 0:
+        rounds = [one.in_time / goodput / most for one, most in zip(steps, left, strict=True)]
+        goal = Goal(BOUND_GOAL, at_most=False)
+        name = f"{step}: in time / what refusals leave"
+        figures.append(make_figure(name, "×", rounds, goal=goal))
+    return figures
 
 
 def burst_figures(name: str, goodput: float, sent: Sent) -> list[Figure]:
