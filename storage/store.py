@@ -227,7 +227,7 @@ class ParameterStore:
             rows: dtype[n, dim]; floats must be finite.
             durability: when the receipt comes: "sync" when they are on disk, "async" when they
                 would survive a crash of this process (on disk within a second), "none" at once.
-            id: the sender's name for this update: sent again, it is not applied again.
+            id: the sender's name for this update of the table: sent again, it is not applied again.
             norm_max: refuse the update if a row's Euclidean norm is above this, > 0; or above the
                 table's, see `open`.
 

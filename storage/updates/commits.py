@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class Ids:
-    """The ids of the last updates and their epochs, in a ring of fixed size in RocksDB."""
+    """What the last updates are known as, and their epochs, in a ring of fixed size in RocksDB."""
 
     def __init__(self, truth: RocksDatabase) -> None:
         self._epochs: dict[str, int] = {}
@@ -135,7 +135,7 @@ class Committer:
             if not fresh and self._mark.is_there:
                 return receipts
             changes = self._changes(fresh, epoch)
-            ids = [update.id for update in fresh if update.id]
+            ids = [update.known_as for update in fresh if update.id]
             self._write(changes, ids, epoch if changes else self.epoch, sync)
             return receipts
 
@@ -161,7 +161,8 @@ class Committer:
         receipts, fresh, seen = list[Receipt | StoreError](), list[Update](), set[str]()
         current = {entry.spec.name: entry.spec for entry in self._versions.catalogue.current}
         for update in updates:
-            before = epoch if update.id in seen else self._ids.epoch_of(update.id)
+            name = update.known_as
+            before = epoch if name in seen else self._ids.epoch_of(name)
             spec = current[update.spec.name]
             if before is None and not spec.stores_as(update.spec):
                 receipts.append(
@@ -174,7 +175,7 @@ class Committer:
             receipts.append(Receipt(before or epoch, update.durability, before is not None))
             if before is None:
                 fresh.append(update)
-                seen |= {update.id} - {""}
+                seen |= {name} - {""}
         return receipts, fresh
 
     def _changes(self, updates: Sequence[Update], epoch: int) -> list[Change]:

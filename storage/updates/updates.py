@@ -65,6 +65,11 @@ class Update:
     durability: Durability
     id: str = ""
 
+    @property
+    def known_as(self) -> str:
+        """What it is remembered as: its id among those of its table; "" for nothing."""
+        return f"{self.spec.name}\0{self.id}" if self.id else ""
+
 
 Waiting = tuple[Update, "Future[Receipt]"]
 Commit = Callable[[Sequence[Update], bool], Sequence[Receipt | StoreError]]

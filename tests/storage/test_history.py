@@ -63,7 +63,7 @@ class StoreHistory(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.tables: dict[str, TableModel] = {}
-        self.ids: set[str] = set()
+        self.ids = set[tuple[str, str]]()
         self.backups = 0
         self.open(2000, LMDB_BYTES_MAX)
 
@@ -144,15 +144,17 @@ class StoreHistory(RuleBasedStateMachine):
         spec, held = table.versions[table.current]
         arrays = spec.name, keys_of(*row_of), rows_of(spec, [*row_of.values()])
         id = id or (f"once {len(self.ids)}" if durability == "none" else "")
+        known_as = spec.name, id
         receipt = self.store.update(*arrays, durability=durability, id=id)
         if durability == "none":  # sent again, it is answered once the first is committed
             assert receipt.epoch == 0
             assert self.store.update(*arrays, id=id).is_repeat
         else:
-            assert receipt.is_repeat == (id in self.ids)
-        if id not in self.ids:
+            assert receipt.is_repeat == (known_as in self.ids)
+        if known_as not in self.ids:
             held.update(row_of)
-        self.ids |= {id} - {""}
+        if id:
+            self.ids.add(known_as)
 
     @precondition(lambda self: any(len(table.versions) > 1 for table in self.tables.values()))
     @rule()

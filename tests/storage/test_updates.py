@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,19 @@ def test_id_given_twice_in_one_group_counts_once(store: ParameterStore) -> None:
     check(store, KEYS[:1], 2)
 
 
+def test_ids_of_one_table_are_not_those_of_another(store: ParameterStore) -> None:
+    fill(store)
+    other = replace(SPEC, name="other")
+    store.import_table(other, [])
+    committer = store._parts.writer("commit").committer
+    stored = SPEC.encode(rows_of(KEYS[:1], 2))
+    group = [Update(spec, KEYS[:1], stored, "sync", "a") for spec in (SPEC, other)]
+    assert [receipt.is_repeat for receipt in committer.commit(group, True)] == [False, False]
+    for name in ("user", "other"):
+        assert (look_up(store.table(name), KEYS[:1])[0] == rows_of(KEYS[:1], 2)).all()
+        assert store.update(name, KEYS[:1], rows_of(KEYS[:1], 3), id="a").is_repeat
+
+
 def test_repeat_that_asks_for_sync_is_synced(
     store: ParameterStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,5 +178,5 @@ def test_oldest_ids_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             store.update("user", KEYS[:5], rows_of(KEYS[:5], 2), id=f"id {number}")
     with ParameterStore.open(tmp_path) as store:
         ids = Ids(store._parts.truth)
-        known = [number for number in range(5) if ids.epoch_of(f"id {number}")]
+        known = [number for number in range(5) if ids.epoch_of(f"user\0id {number}")]
         assert known == [2, 3, 4]
