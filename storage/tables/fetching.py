@@ -1,8 +1,9 @@
 """How a look-up asks the truth for what RAM and LMDB lack, and what is learnt from the answer.
 
-Keys known to have no row are not asked for. Rows found enter RAM, and those wanted again and again
-are offered to the warm tier. Of many keys each is asked for once, in ascending order, as RocksDB
-reads those faster; for a few, to sort takes longer than to read.
+The table's miss policy says whether it waits. Keys known to have no row are not asked for. Rows
+found enter RAM, and those wanted again and again are offered to the warm tier. Of many keys each is
+asked for once, in ascending order, as RocksDB reads those faster; for a few, to sort takes longer
+than to read.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from sedp.storage.lmdb.bucket_reading import Positions
 from sedp.storage.ram.tier import RamTier
 from sedp.storage.rocksdb.tier import RocksdbTier
+from sedp.storage.tables.miss_policy import MissPolicy
 from sedp.storage.tier import Keys, Mask, Rows
 
 FEW_KEYS = 128  # that are asked for as they come
@@ -25,6 +27,7 @@ class Fetcher:
     Args:
         absent: keys known to have no row.
         promote: offers keys to the warm tier; told whether it has damaged rows of some of them.
+        fill: fetches distinct keys behind the answer.
     """
 
     def __init__(
@@ -33,13 +36,25 @@ class Fetcher:
         ram: RamTier,
         absent: RamTier,
         row_bytes: int,
+        policy: MissPolicy,
+        *,
         promote: Callable[[Keys, bool], None],
+        fill: Callable[[Keys], None],
     ) -> None:
         self._truth = truth
         self._ram = ram
         self._absent = absent
         self._row_bytes = row_bytes
+        self._policy = policy
         self._promote = promote
+        self._fill = fill
+
+    def _undecided(self, keys: Keys, wanted: Positions) -> Positions:
+        """Those of the positions whose keys are not known to have no row."""
+        asked = keys[wanted]
+        is_undecided = np.empty(len(asked), dtype=np.bool_)
+        self._absent.get_many(asked, np.empty((len(asked), 0), dtype=np.uint8), is_undecided)
+        return wanted[is_undecided]
 
     def answer(
         self,
@@ -51,6 +66,8 @@ class Fetcher:
         is_damaged: bool,
     ) -> int:
         """Write the rows of the keys at the positions `wanted`, and which of them have none.
+
+        If they do not wait, none has: they stay missing.
 
         Args:
             keys: uint64[n].
@@ -66,6 +83,14 @@ class Fetcher:
         Raises:
             CorruptionError: the truth is damaged.
         """
+        undecided = self._undecided(keys, wanted) if self._policy.fills else wanted
+        if not len(undecided):
+            self._policy.all_hit()
+            return len(wanted)
+        if not self._policy.waits(len(keys), len(undecided)):
+            if self._policy.fills:
+                self._fill(np.unique(keys[undecided]))
+            return len(wanted)
         asked = keys[wanted]
         if len(asked) <= FEW_KEYS:
             fetched, absent = self.fetch(asked, since, is_damaged)

@@ -47,11 +47,15 @@ class MissStatistics:
     """Args:
     waited: keys that waited for RocksDB.
     deferred: keys answered by default without asking: their rows may exist.
-    hit_ratio: running mean over the latest batches, of RAM and LMDB together; kept for "fill".
+    withheld: of them, those that RocksDB was found to have a row of when it was asked behind the
+        answer; each once a batch. With "default" nobody asks, so nobody knows.
+    hit_ratio: running mean over the latest batches, of RAM and LMDB together, keys that are known
+        to have no row among the hits; kept for "fill".
     """
 
     waited: int
     deferred: int
+    withheld: int
     hit_ratio: float
 
 
@@ -61,7 +65,7 @@ class MissPolicy:
     def __init__(self, rule: MissRule = WAIT) -> None:
         self.rule = rule
         self._lock = threading.Lock()
-        self._waited = self._deferred = 0
+        self._waited = self._deferred = self._withheld = 0
         self._hit_ratio = 0.0
 
     def waits(self, asked: int, missed: int) -> bool:
@@ -77,10 +81,15 @@ class MissPolicy:
             return waits
 
     def all_hit(self) -> None:
-        """A batch was answered by RAM and LMDB alone."""
+        """A batch was answered without asking RocksDB."""
         if self.rule.mode == "fill":
             with self._lock:
                 self._hit_ratio += _WEIGHT * (1 - self._hit_ratio)
+
+    def filled(self, rows: int) -> None:
+        """So many keys that were answered by default have rows, in RAM by now."""
+        with self._lock:
+            self._withheld += rows
 
     @property
     def fills(self) -> bool:
@@ -90,4 +99,4 @@ class MissPolicy:
     def statistics(self) -> MissStatistics:
         """A frozen snapshot."""
         with self._lock:
-            return MissStatistics(self._waited, self._deferred, self._hit_ratio)
+            return MissStatistics(self._waited, self._deferred, self._withheld, self._hit_ratio)

@@ -89,7 +89,10 @@ class TableVersion:
             None if shared is None or owns else SharedRows(shared, entry, self._ram, refresh)
         )
         self._absent = RamTier("absent", 0, changes=changes)
-        self._fetcher = Fetcher(truth, self._ram, self._absent, self.spec.row_bytes, self._promote)
+        tiers, fill = (truth, self._ram, self._absent), partial(mover.fill, self)
+        self._fetcher = Fetcher(
+            *tiers, self.spec.row_bytes, policy, promote=self._promote, fill=fill
+        )
         self.heat = Heat(0 if warm is None or warm.is_whole else entry.rows)
         self._default = self.spec.default_row
         self._default_stored = self.spec.encode(self._default[np.newaxis])
@@ -137,6 +140,8 @@ class TableVersion:
         for tries in range(1, TRIES + 1):
             since, attached = self._ram.moment(), 0 if shared is None else shared.attached
             count, is_final = self._ram.answer(keys, rows, missing)
+            if not count:
+                self._policy.all_hit()
             if not count or is_final:
                 break
             with nullcontext() if shared is None or tries < TRIES else shared.away():
@@ -148,8 +153,6 @@ class TableVersion:
         if count:
             with self._lock:
                 self._defaults += count
-        else:
-            self._policy.all_hit()
         return count
 
     def _look_below(self, keys: Keys, rows: Rows, missing: Mask, since: int) -> int:
@@ -162,11 +165,9 @@ class TableVersion:
             if len(found) and self.share.row_sets:
                 self._offer(warm, keys, rows, found, since)
             if len(found) == len(wanted):
+                self._policy.all_hit()
                 return 0
             wanted = np.flatnonzero(missing)
-        if not self._policy.waits(len(keys), len(wanted)):
-            self._fill_behind(keys[wanted])
-            return len(wanted)
         return self._fetcher.answer(keys, wanted, rows, missing, since, damaged > 0)
 
     def _usable_warm(self) -> LmdbTier | None:
@@ -190,13 +191,10 @@ class TableVersion:
         if len(wanted):
             self._mover.promote(self, wanted)
 
-    def _fill_behind(self, keys: Keys) -> None:
-        if self._policy.fills:
-            self._mover.fill(self, np.unique(keys))
-
     def fetch(self, keys: Keys) -> None:
-        """Bring the rows of distinct keys into RAM, for look-ups to come."""
-        self._fetcher.fetch(keys, self._ram.moment())
+        """Bring the rows of distinct keys, answered by default, into RAM for look-ups to come."""
+        _, absent = self._fetcher.fetch(keys, self._ram.moment())
+        self._policy.filled(len(keys) - int(np.count_nonzero(absent)))
 
     def resize(self, share: Share) -> None:
         """Set how much RAM keeps; what changes in size starts empty.

@@ -179,7 +179,12 @@ async def test_misses_and_moves_are_exported(used: Daemon, tmp_path: Path) -> No
     assert ratio is not None
     assert 0 < ratio < 1
     assert status["moves"]["filled"] == 1
-    assert status["tables"][0]["misses"] == {"waited": 0, "deferred": 1, "hit_ratio": ratio}
+    assert status["tables"][0]["misses"] == {
+        "waited": 0,
+        "deferred": 1,
+        "withheld": 0,
+        "hit_ratio": ratio,
+    }
 
 
 def test_histograms_are_cumulative_and_keep_their_sum() -> None:

@@ -76,6 +76,40 @@ def test_filling_table_waits_while_cold_then_answers_and_fills_behind(tmp_path: 
         assert store.statistics().moves.filled >= 1
 
 
+def test_batches_that_waited_are_no_hits(tmp_path: Path) -> None:
+    """LMDB alone would answer few of them: the table stays cold, and nothing is withheld."""
+    with open_partial(tmp_path, MissRule("fill", above=0.4), ram_bytes=0) as store:
+        dice = np.random.default_rng(0)
+        for _ in range(200):
+            _, missing = look_up(store.table("user"), dice.choice(KEYS[2000:], 50))
+            assert not missing.any()
+        misses = store.statistics().tables[0].misses
+        assert (misses.deferred, misses.withheld) == (0, 0)
+        assert misses.hit_ratio < 0.4
+
+
+def test_keys_that_never_had_a_row_do_not_keep_a_table_cold(tmp_path: Path) -> None:
+    unknown = some_keys(40, seed=5)
+    with open_partial(tmp_path, MissRule("fill", above=0.9)) as store:
+        table, asked = store.table("user"), np.concatenate([KEYS[:20], unknown])
+        for _ in range(300):
+            look_up(table, asked)
+        assert store.statistics().tables[0].misses.hit_ratio > 0.9
+        _, missing = look_up(table, asked)
+        assert np.array_equal(missing, np.isin(asked, unknown))
+
+
+def test_rows_withheld_by_defaults_are_counted(tmp_path: Path) -> None:
+    with open_partial(tmp_path, MissRule("fill", above=0.5)) as store:
+        table = store.table("user")
+        for _ in range(200):
+            look_up(table, KEYS[:50])
+        look_up(table, np.concatenate([KEYS[3000:3002], some_keys(3, seed=6)]))
+        store.settle()
+        misses = store.statistics().tables[0].misses
+        assert (misses.deferred, misses.withheld) == (5, 2)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

@@ -226,6 +226,7 @@ def _add_misses(one: TableStatistics, other: TableStatistics) -> MissStatistics:
     return MissStatistics(
         one.misses.waited + other.misses.waited,
         one.misses.deferred + other.misses.deferred,
+        one.misses.withheld + other.misses.withheld,
         sum(ratio * count for ratio, count in ratios) / lookups if lookups else 0.0,
     )
 

@@ -258,6 +258,11 @@ def _store_metrics(store: StoreStatistics) -> Iterator[Metric]:
             "Keys answered by the default row without asking RocksDB.",
             [(v, t.misses.deferred) for v, t in tables],
         ),
+        (
+            "withheld",
+            "Keys answered by the default row of which RocksDB had a row, as it turned out.",
+            [(v, t.misses.withheld) for v, t in tables],
+        ),
     ):
         yield counter(f"store_{name}", text, ("table",), counts)
     yield from _tier_metrics(tables)
