@@ -10,11 +10,13 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from sedp.errors import StoreError
+from sedp.storage.catalogue import Entry
 from sedp.storage.imports.loader import NO_KEYS
 from sedp.storage.imports.progress import ImportSource
 from sedp.storage.rocksdb.tier import RocksdbTier
 from sedp.storage.table_spec import TableSpec, check_same_table
 from sedp.storage.tier import Keys
+from sedp.storage.updates.replaying import Journal, Replay
 from sedp.storage.updates.writer import Writer
 
 CURRENT: Literal["current"] = "current"
@@ -53,7 +55,10 @@ class Import:
             )
 
     def publish(self, writer: Writer, progress: Callable[[int], None] | None) -> TableSpec:
-        """Load it, and make it current. Raises as `ParameterStore.import_table`."""
+        """Load it, and make it current. Raises as `ParameterStore.import_table`.
+
+        Should publishing fail, nobody knows which catalogue is on disk: the next open cleans up.
+        """
         self.check()
         with writer.importing:
             catalogue = writer.versions.catalogue
@@ -62,10 +67,29 @@ class Import:
             seed = int.from_bytes(os.urandom(8), "little")
             entry = catalogue.next_entry(self.spec, seed, base)
             removed = NO_KEYS if self.removed is None else self.removed
-            entry = writer.loader.load(entry, self.chunks, progress, below, removed)
-            # Should this fail, nobody knows which catalogue is on disk: the next open cleans up.
-            writer.publish(catalogue.with_entry(entry))
+            if below is None:
+                entry = writer.loader.load(entry, self.chunks, progress, None, removed)
+                writer.publish(catalogue.with_entry(entry))
+            else:
+                entry = self._publish_onto(below, entry, writer, progress)
         return entry.spec
+
+    def _publish_onto(
+        self,
+        below: RocksdbTier,
+        entry: Entry,
+        writer: Writer,
+        progress: Callable[[int], None] | None,
+    ) -> Entry:
+        """With what is updated meanwhile."""
+        journal = Journal(below.name)
+        with writer.committer.noting(journal):
+            entry = writer.loader.load(entry, self.chunks, progress, below)
+            replay = Replay(writer.truth, writer.warm, below, entry, journal)
+            replay.catch_up()
+            catalogue = writer.versions.catalogue
+            writer.publish(catalogue.with_entry(entry), replay.finish)
+        return entry
 
     def _below(self, writer: Writer) -> RocksdbTier | None:
         """The version whose rows are copied, if any are; of a base that is not there it tells."""

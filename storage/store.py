@@ -134,7 +134,7 @@ class ParameterStore:
         Args:
             spec: its version is ignored.
             onto_current: the rows are a delta: the new version has those of the current one too,
-                as they are when this starts; `spec` must be as that one's.
+                and over both what is updated meanwhile; `spec` must be as that one's.
             base: the rows are a delta on this version, a number or "current", which is not copied:
                 the new one has its rows, as they are when this ends, but for those given.
             removed: uint64[n], keys that have no row in the new version, though the base has one.

@@ -46,6 +46,11 @@ class RocksdbTier:
         self._lock = threading.Lock()
         self._lookups = self._hits = self._corrupt = self._bytes = 0
 
+    @property
+    def name(self) -> str:
+        """Of the version's entry."""
+        return self._name
+
     def get_many(self, keys: Keys, out: Rows, missing: Mask) -> int:
         """Copy the rows of keys to where the caller wants them.
 

@@ -12,9 +12,9 @@ RocksDB for that version, and readers for all, until a later commit has brought 
 from __future__ import annotations
 
 import logging
-import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -29,59 +29,14 @@ from sedp.storage.rows.bucket import places_of
 from sedp.storage.rows.record import seal
 from sedp.storage.tables.versions import TableVersions
 from sedp.storage.tier import Keys, Rows
+from sedp.storage.updates.ids import Ids
 from sedp.storage.updates.lag import Change, CompleteMark, Lag
 from sedp.storage.updates.preserving import preserved
 from sedp.storage.updates.recovery import batch_values, read_epoch
+from sedp.storage.updates.replaying import Journal
 from sedp.storage.updates.updates import Receipt, Update
 
-IDS_MAX = 1 << 16  # ids of updates remembered
-_NUMBER = struct.Struct("<Q")
-
 _log = logging.getLogger(__name__)
-
-
-class Ids:
-    """What the last updates are known as, and their epochs, in a ring of fixed size in RocksDB."""
-
-    def __init__(self, truth: RocksDatabase) -> None:
-        self._epochs: dict[str, int] = {}
-        self._slots: dict[int, str] = {}
-        self._next = 0
-        for slot in range(IDS_MAX):
-            data = truth.get_meta(_slot_key(slot))
-            if data is None:
-                break
-            self._keep(slot, data[_NUMBER.size * 2 :].decode(), _NUMBER.unpack_from(data)[0])
-            order = _NUMBER.unpack_from(data, _NUMBER.size)[0]
-            self._next = max(self._next, order + 1)
-
-    def epoch_of(self, name: str) -> int | None:
-        """The epoch an id was committed in, None if it is not remembered."""
-        return self._epochs.get(name) if name else None
-
-    def records(self, names: Sequence[str], epoch: int) -> list[tuple[bytes, bytes]]:
-        """What to write to RocksDB so that these ids are remembered for ever."""
-        return [
-            (
-                _slot_key(number % IDS_MAX),
-                _NUMBER.pack(epoch) + _NUMBER.pack(number) + name.encode(),
-            )
-            for number, name in enumerate(names, self._next)
-        ]
-
-    def remember(self, names: Sequence[str], epoch: int) -> None:
-        """Know these ids, whose records are written, from now on."""
-        for name in names:
-            self._keep(self._next % IDS_MAX, name, epoch)
-            self._next += 1
-
-    def _keep(self, slot: int, name: str, epoch: int) -> None:
-        self._epochs.pop(self._slots.get(slot, ""), None)
-        self._slots[slot], self._epochs[name] = name, epoch
-
-
-def _slot_key(slot: int) -> bytes:
-    return b"update/%05d" % slot
 
 
 class Committer:
@@ -112,6 +67,7 @@ class Committer:
         self._complete = self.epoch  # LMDB has all up to here
         self._reread = 0  # RAM has, though LMDB may not
         self._lag = Lag()
+        self._journal: Journal | None = None
         self._has_news = False  # for readers: the catalogue
 
     @property
@@ -138,6 +94,16 @@ class Committer:
             ids = [update.known_as for update in fresh if update.id]
             self._write(changes, ids, epoch if changes else self.epoch, sync)
             return receipts
+
+    @contextmanager
+    def noting(self, journal: Journal) -> Iterator[None]:
+        """The keys of all commits go into a journal, too; into one at a time."""
+        with self.publishing:
+            self._journal = journal
+        try:
+            yield
+        finally:
+            self._journal = None
 
     def catch_up(self) -> None:
         """Try again to give LMDB what it lacks, and readers the news, if there is any."""
@@ -256,6 +222,9 @@ class Committer:
         if changes:
             self._ids.remember(ids, epoch)
             self.epoch = epoch
+        if self._journal is not None:
+            for entry, keys, _ in changes:
+                self._journal.note(entry.name, keys)
 
     def _missed(self) -> list[Change]:
         """What LMDB lacks, as the truth has it."""

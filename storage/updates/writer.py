@@ -33,9 +33,14 @@ class Writer:
     importing: threading.Lock
     refresh: Callable[[], None]
 
-    def publish(self, catalogue: Catalogue) -> None:
-        """Make a catalogue durable, serve from it, tell the readers, remove what it dropped."""
+    def publish(self, catalogue: Catalogue, finish: Callable[[], None] = lambda: None) -> None:
+        """Make a catalogue durable, serve from it, tell the readers, remove what it dropped.
+
+        Args:
+            finish: done first, while no update is committed.
+        """
         with self.committer.publishing:
+            finish()
             self.truth.write_catalogue(catalogue.encode())
             self.committer.tell_of_catalogue()
             self.refresh()

@@ -14,7 +14,7 @@ import pytest
 from sedp.storage.rocksdb.database import RocksDatabase
 from sedp.storage.store import ParameterStore
 from sedp.storage.table_spec import TableSpec
-from sedp.storage.updates.commits import IDS_MAX, Ids
+from sedp.storage.updates.ids import IDS_MAX, Ids
 from sedp.storage.updates.rebuilding import Rebuilder
 from sedp.storage.updates.updates import Durability, Receipt, Update
 from tests.storage.tables import keys_of, look_up, make_rows, some_keys
@@ -171,7 +171,7 @@ def test_repeat_that_asks_for_sync_is_synced(
 
 def test_oldest_ids_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert IDS_MAX == 1 << 16
-    monkeypatch.setattr("sedp.storage.updates.commits.IDS_MAX", 3)
+    monkeypatch.setattr("sedp.storage.updates.ids.IDS_MAX", 3)
     with ParameterStore.open(tmp_path, create=True) as store:
         fill(store)
         for number in range(5):
