@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from sedp.storage.imports.loader import Loader
 from sedp.storage.lmdb.database import LmdbDatabase
 from sedp.storage.lmdb.tier import LmdbTier
 from sedp.storage.placement.mover import Mover
+from sedp.storage.placement.wishes import WishBook, fetch_wishes
 from sedp.storage.ram.shared_ram import SharedRam
 from sedp.storage.rocksdb.database import RocksDatabase
 from sedp.storage.rocksdb.tier import RocksdbTier
@@ -32,7 +33,7 @@ from sedp.storage.updates.updates import UpdateWriter
 from sedp.storage.updates.writer import Writer
 
 LMDB_BYTES_MAX = 1 << 40
-WATCH_S = 1.0  # between two searches for readers that were killed, and for the file
+WATCH_S = 1.0  # between two looks for readers that were killed, for the file, and for wishes
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,9 @@ class OpenStore:
         self.versions = TableVersions(budgets.ram_bytes, shared_ram, self._make_version)
         follows = shared_ram is not None and not shared_ram.is_owner
         self._sharing = RamSharing(shared_ram, self.versions) if shared_ram and follows else None
-        self.mover = Mover(None if read_only else warm, self._last_epoch, self.refresh)
+        self._book = WishBook(path) if read_only and warm else None
+        own = None if read_only else warm
+        self.mover = Mover(own, self._last_epoch, self.refresh, self._book)
 
     def _last_epoch(self) -> int:
         if self._writer is not None:
@@ -110,6 +113,9 @@ class OpenStore:
             else Ticker("sedp-watch", lambda: WATCH_S, self._watch)
         )
         self._closing.callback(ticker.close)
+        if self._book is not None:
+            self._closing.callback(self._book.close)
+            self._closing.callback(Ticker("sedp-wishes", lambda: WATCH_S, self._book.write).close)
 
     def _fill_ram(self) -> None:
         if self.shared_ram is not None and self.shared_ram.is_owner:
@@ -158,6 +164,7 @@ class OpenStore:
         return LmdbTier(self.warm, entry, held.shape)
 
     def _watch(self) -> None:
+        self.mover.grant(fetch_wishes(self.path), self.versions.all())
         self.mover.send_waiting()
         self.refresh()
         writer = self.writer("watch")
@@ -223,11 +230,8 @@ class OpenStore:
     @contextmanager
     def steady(self) -> Iterator[None]:
         """No version is dropped inside by this process."""
-        if self._writer is None:
+        with nullcontext() if self._writer is None else self._writer.importing:
             yield
-        else:
-            with self._writer.importing:
-                yield
 
     def _retire(self) -> None:
         self.versions.retire(f"store {self.path} is closed; open it again")
@@ -285,12 +289,12 @@ def open_store(
 
 def _open_warm(path: Path, read_only: bool) -> LmdbDatabase | None:
     """The warm tier; for a reader None if it is not there, or not sound."""
-    if not read_only:
-        return LmdbDatabase(path, read_only=False)
-    if not path.exists():
+    if read_only and not path.exists():
         return None
     try:
-        return LmdbDatabase(path, read_only=True)
+        return LmdbDatabase(path, read_only=read_only)
     except StoreError as err:
+        if not read_only:
+            raise
         _log.warning("%s; RocksDB answers instead, which takes longer", err)
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from sedp.errors import SedpError, StoreError
 from sedp.storage.lmdb.database import LmdbDatabase
 from sedp.storage.lmdb.tier import Judge
 from sedp.storage.placement.sketch import COUNT_MAX, Sketch
+from sedp.storage.placement.wishes import Wish, WishBook
 from sedp.storage.tier import Keys, Mask
 
 if TYPE_CHECKING:
@@ -105,12 +106,18 @@ class Mover:
         warm: the warm tier, or None where this process may not write to it.
         epoch: of the last online update.
         refresh: makes what was promoted visible.
+        book: where a process that may not write there leaves word for the one that may.
     """
 
     def __init__(
-        self, warm: LmdbDatabase | None, epoch: Callable[[], int], refresh: Callable[[], None]
+        self,
+        warm: LmdbDatabase | None,
+        epoch: Callable[[], int],
+        refresh: Callable[[], None],
+        book: WishBook | None = None,
     ) -> None:
         self._warm = warm
+        self._book = book
         self._epoch = epoch
         self._refresh = refresh
         self._tasks: queue.Queue[tuple[Callable[[], None], int] | None] = queue.Queue(QUEUE_TASKS)
@@ -121,9 +128,17 @@ class Mover:
         self._thread = threading.Thread(target=self._run, name="sedp-mover", daemon=True)
         self._thread.start()
 
+    def note(self, version: TableVersion, keys: Keys) -> None:
+        """RAM did not answer these keys."""
+        version.heat.note(keys)
+        if self._book is not None and version.heat.judge is not None:
+            self._book.note(version.entry.name, keys)
+
     def promote(self, version: TableVersion, keys: Keys) -> None:
         """Put rows into LMDB, later: some hundred at a time, for a commit has its price."""
         if self._warm is None:
+            if self._book is not None:
+                self._book.want(version.entry.name, keys)
             return
         with self._lock:
             waiting = self._waiting.setdefault(version, [])
@@ -131,6 +146,14 @@ class Mover:
             if sum(map(len, waiting)) < PROMOTED_TOGETHER:
                 return
         self.send_waiting()
+
+    def grant(self, wishes: Iterable[Wish], versions: Iterable[TableVersion]) -> None:
+        """What readers found wanting in LMDB counts as found here."""
+        named = {version.entry.name: version for version in versions}
+        for wish in wishes:
+            if wish.name in named:
+                named[wish.name].heat.note(wish.asked)
+                self.promote(named[wish.name], wish.wanted)
 
     def send_waiting(self) -> None:
         """Promote what waits for company."""

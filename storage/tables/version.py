@@ -160,7 +160,7 @@ class TableVersion:
         damaged = 0
         warm = self._usable_warm()
         if warm is not None:
-            self.heat.note(keys[wanted])
+            self._mover.note(self, keys[wanted])
             found, damaged = warm.answer(keys, wanted, rows, missing)
             if len(found) and self.share.row_sets:
                 self._offer(warm, keys, rows, found, since)
