@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 QUEUE_TASKS = 256
 WANTED_MIN = 2  # times asked for before a row is moved up, at least
+STRANGE_MAX = 1 << 12  # keys that a whole version lacks in LMDB, offered once each
 SKETCH_KEYS_MAX = 1 << 24  # 128 MiB at most; of more rows the counts blur
 _PATIENCE_S = 60.0
 REFRESH_TASKS = 16  # between two snapshots when there is no pause
@@ -70,6 +71,7 @@ class Heat:
 
     def __init__(self, rows: int) -> None:
         self._sketch = Sketch(min(rows, SKETCH_KEYS_MAX)) if rows else None
+        self._strange = set[int]()
         self._lock = threading.Lock()
         self._bar = WANTED_MIN
 
@@ -82,11 +84,23 @@ class Heat:
                 self._lock.release()
 
     def is_wanted(self, keys: Keys) -> Mask:
-        """Which keys were asked for often enough of late to get a place; none if LMDB has all."""
+        """Which keys were asked for often enough of late to get a place.
+
+        If LMDB should have all, those that it lacks for the first time: a bit of a key has flipped
+        there, or the bucket is full.
+        """
         if self._sketch is None:
-            return np.zeros(len(keys), dtype=np.bool_)
+            return self._are_strange(keys)
         wanted: Mask = self._sketch.estimate_many(keys) >= self._bar
         return wanted
+
+    def _are_strange(self, keys: Keys) -> Mask:
+        with self._lock:
+            fresh = [key not in self._strange for key in keys.tolist()]
+            if len(self._strange) < STRANGE_MAX:
+                self._strange.update(keys.tolist())
+                return np.array(fresh, dtype=np.bool_)
+            return np.zeros(len(keys), dtype=np.bool_)
 
     def adapt(self, promoted: int, refused: int) -> None:
         """Ask for more when most rows offered found better ones in their place; else for less."""

@@ -185,7 +185,7 @@ class TableVersion:
 
     def _promote(self, keys: Keys, is_damaged: bool) -> None:
         """Offer rows to the warm tier: to mend it, or because they are wanted again and again."""
-        if self.warm is None:
+        if self.warm is None or self._bypasses_warm:
             return
         wanted = keys if is_damaged else keys[self.heat.is_wanted(keys)]
         if len(wanted):
