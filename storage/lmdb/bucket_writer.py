@@ -75,7 +75,7 @@ class BucketWriter:
         return StoreError(f"warm tier {self._environment.path}: {name} lacks buckets it had")
 
     def write(self, name: str, buckets: Keys, values: Rows, added: int) -> None:
-        """Replace these buckets, which have so many rows more than before."""
+        """Replace these buckets, which have so many rows more than before, or fewer."""
         self._written.add(name)
         pairs = zip(bucket_keys(buckets), values, strict=True)
         self._transaction.cursor(db=self._environment.handle(name)).putmulti(pairs)
@@ -84,7 +84,7 @@ class BucketWriter:
                 bytes(self._transaction.get(name.encode(), b"", db=self._versions))
             )
             assert version is not None
-            version = replace(version, rows=version.rows + added)
+            version = replace(version, rows=max(0, version.rows + added))
             self._transaction.put(name.encode(), version.encode(), db=self._versions)
 
     def publish(self, name: str, version: WarmVersion) -> None:

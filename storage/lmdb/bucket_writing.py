@@ -132,16 +132,17 @@ def _is_sound(values: Rows, at: int, slots: int, tag_bytes: int, slot_bytes: int
 
 @kernel("int64(int64, int64, int64, uint8[:, ::1])")
 def clear_unsound(slots: int, tag_bytes: int, slot_bytes: int, values: Rows) -> int:
-    """Empty the hashed buckets whose tags are damaged; returns how many.
+    """Empty the hashed buckets whose tags are damaged; returns how many rows they had.
 
     A row that a search misses now may be found again once others have moved: by then it is old.
     """
     cleared = 0
     for at in range(values.shape[0]):
         if not _is_sound(values, at, slots, tag_bytes, slot_bytes):
+            for slot in range(slots):
+                cleared += values[at, slot] > CLOSED
             values[at] = FREE
             values[at, slots:tag_bytes] = CLOSED
-            cleared += 1
     return cleared
 
 

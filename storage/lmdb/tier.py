@@ -136,7 +136,7 @@ class LmdbTier:
         if is_update and judge is not None:
             warmth = np.full(len(keys), _WANTED_MOST, np.uint8)
         added, evicted, refused = merge_rows(keys, records, at, warmth, *size, values, heat)
-        writer.write(self._name, changed, values, added)
+        writer.write(self._name, changed, values, added - cleared)
         return Merged(added, evicted + cleared, refused + outside)
 
     def _heat(

@@ -232,7 +232,8 @@ def test_pages_of_rubbish_are_missing_and_merged_into_within_bounds() -> None:
     for turn in range(50):
         buckets.values[:] = rng.integers(0, 3 if turn % 2 else 256, buckets.values.shape)
         assert buckets.read(keys)[1].all()
-        assert clear_unsound(*buckets.size[:3], buckets.values) == len(buckets.values)
+        held = np.count_nonzero(buckets.values[:, : buckets.shape.slots] > CLOSED)
+        assert clear_unsound(*buckets.size[:3], buckets.values) == held
         added = buckets.merge(keys, [1] * len(keys), buckets.heat(0))[0]
         assert added + np.count_nonzero(buckets.read(keys)[1]) == len(keys)
 
@@ -268,7 +269,8 @@ def test_row_hidden_by_its_tag_does_not_return_when_it_is_old(tag: int) -> None:
     buckets.fill(keys)
     slot = int(np.flatnonzero(list_keys(buckets.values, *buckets.size[:3]) == keys[7])[0])
     buckets.values[0, slot] = tag if buckets.values[0, slot] != tag else tag - 1
-    assert clear_unsound(*buckets.size[:3], buckets.values) == 1
+    held = np.count_nonzero(buckets.values[0, : buckets.shape.slots] > CLOSED)
+    assert clear_unsound(*buckets.size[:3], buckets.values) == held > 0
     assert buckets.listed() == {}
 
 
