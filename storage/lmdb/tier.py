@@ -45,7 +45,7 @@ class LmdbTier:
         self.shape = shape
         self._lock = threading.Lock()
         self._lookups = self._hits = self._corrupt = 0
-        self.is_cold = False  # the last batch had to wait for the disk
+        self.is_cold = True  # the last batch had to wait for the disk; of the first nobody knows
 
     @property
     def is_whole(self) -> bool:
