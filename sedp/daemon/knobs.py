@@ -39,7 +39,7 @@ class KnobsInForce:
     @property
     def inline(self) -> list[bool]:
         """Whether runs are on the event loop now, in the same order."""
-        return [inline for one in self._served.values() for inline in one.engine.inline()]
+        return [run.inline for one in self._served.values() for run in one.engine.operators]
 
     @property
     def held(self) -> dict[str, BytesStatistics]:
@@ -48,8 +48,8 @@ class KnobsInForce:
 
     def places(self, served: Served) -> dict[str, dict[str, int]]:
         """Where this process runs each stage of a pipeline, as counts of processes."""
-        in_order = zip(served.pipeline.stages, served.engine.inline(), strict=True)
-        return {bound.name: {"inline" if inline else "thread": 1} for bound, inline in in_order}
+        operators = served.engine.operators
+        return {run.stage.name: {"inline" if run.inline else "thread": 1} for run in operators}
 
     def follow(self, served: Sequence[Served]) -> None:
         """Others are served now: those that stay keep their knobs, others begin with their own."""
@@ -73,7 +73,8 @@ class KnobsInForce:
             self._served[key[0]].engine.change_plan(self._position(key), plan)
         executors = change_executors(moves)
         for key, executor in executors.items():
-            self._served[key[0]].engine.change_executor(self._position(key), executor)
+            operators = self._served[key[0]].engine.operators
+            operators[self._position(key)].change_executor(executor)
         self._plans |= plans
         self._executors |= executors
         bytes_max = change_bytes(moves)

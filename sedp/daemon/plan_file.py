@@ -27,6 +27,7 @@ from sedp.config.manager_settings import (
 )
 from sedp.engine.graph import StagePlan
 from sedp.manager.cost_model import Cost
+from sedp.manager.observation import StageKey
 from sedp.pipeline import BoundStage, Pipeline
 
 FILE_BYTES_MAX = 1 << 20
@@ -80,6 +81,12 @@ class LearnedPlan(msgspec.Struct, frozen=True):
     pipeline: str
     stages: dict[str, LearnedStage]
     version: Literal[1] = 1
+
+    @property
+    def costs(self) -> dict[StageKey, Cost]:
+        """As far as they are known."""
+        known = ((name, kept.cost) for name, kept in self.stages.items())
+        return {(self.pipeline, name): cost for name, cost in known if cost is not None}
 
 
 def read_learned(pipeline: Pipeline, tuning: Tuning | None) -> LearnedPlan | None:

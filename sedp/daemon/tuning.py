@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sedp.daemon.cache_tuning import CacheTuning
+from sedp.daemon.flips import Flips, hold
 from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.daemon.knobs import KnobsInForce
 from sedp.daemon.monitoring.merging import RECENT_MOVES_MAX
@@ -82,6 +83,7 @@ class LiveTuning:
         self._served: list[Served] = []
         self._graph = Graph((), ())
         self._knobs = KnobsInForce(in_flight)
+        self._flips = Flips()
         self._before = EngineStatistics((), ())
         self._looked_ns = self._cpu_ns = 0
         self._total: Counter[str] = Counter()
@@ -117,7 +119,8 @@ class LiveTuning:
         )
 
     def freeze(self, frozen: bool) -> None:
-        """Make no move, or make moves again."""
+        """Make no move, or make moves again; so does `auto`."""
+        hold(self._repository.served(), frozen)
         if frozen:
             self._tuner.freeze()
         else:
@@ -147,6 +150,7 @@ class LiveTuning:
             if every_s <= IDLE_S or now_ns - self._looked_ns >= every_s * 1e9:
                 await self.look()
             await self.look_at_caches()
+            self.look_at_executors()
             if self._tuner.log.total > self._written and now_ns - self._written_ns >= WRITE_GAP_NS:
                 await self.write()
 
@@ -163,17 +167,24 @@ class LiveTuning:
         if self._follow() or tuner is not self._tuner:
             return
         self._knobs.change(moves)
-        for move in moves:
-            self._total[move.pipeline] += 1
-        _log_moves(moves)
+        self._count(moves)
 
     async def look_at_caches(self) -> None:
         """Take a look at the store's RAM if one is due, and make the move that follows from it."""
         if self._caches is not None:
             move = await self._caches.step(self._tuner.log, self._tuner.frozen)
             if move is not None:
-                self._total[PROCESS] += 1
-                _log_moves([move])
+                self._count([move])
+
+    def look_at_executors(self) -> None:
+        """Tell where `auto` has moved stages, and what came of it; not while a look is taken."""
+        self._follow()
+        self._count(self._flips.tell(self._served, self._tuner.log))
+
+    def _count(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            self._total[move.pipeline] += 1  # `PROCESS` where it is no pipeline's
+        _log_moves(moves)
 
     async def write(self) -> None:
         """Keep what was learned in the plan files that the config names."""
@@ -211,7 +222,7 @@ class LiveTuning:
         costs = dict(self._tuner.costs)
         for one in served:
             if id(one.engine) not in kept and one.learned is not None:
-                costs |= _costs(one.learned)
+                costs |= one.learned.costs
         self._served = served
         self._graph = compile_graph([one.pipeline for one in served])
         stages = self._knobs.executors.keys()
@@ -278,14 +289,6 @@ def _check_end(task: asyncio.Task[None]) -> None:
     """Knobs stay where they are; serving goes on."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.critical("tuning has failed, and ends", exc_info=error)
-
-
-def _costs(learned: LearnedPlan) -> dict[StageKey, Cost]:
-    return {
-        (learned.pipeline, stage): kept.cost
-        for stage, kept in learned.stages.items()
-        if kept.cost is not None
-    }
 
 
 def _log_moves(moves: Sequence[Move]) -> None:
