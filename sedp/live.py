@@ -247,13 +247,15 @@ class Engine:
             if waiting.future.done():
                 continue  # the caller is gone
             if outcome is not Outcome.ANSWERED:
-                waiting.fail(outcome, stage)
+                waiting.fail(outcome, stage, timed_out=finish.timed_out)
             elif degraded := waiting.answer().degraded:
                 self._degraded[waiting.pipeline.name].update(degraded)
 
     def _fall_back(self, fallback: FallBack) -> None:
-        payloads = [self._waiting[event].payload for event in fallback.events]
-        self.operators[fallback.stage].stand_in(payloads)
+        waiting = [self._waiting[event] for event in fallback.events]
+        self.operators[fallback.stage].stand_in([one.payload for one in waiting])
+        for one in waiting:
+            one.failed |= fallback.failed
 
     def _abandon(self, abandon: Abandon) -> None:
         self._abandoned.add(abandon.batch)
