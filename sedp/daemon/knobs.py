@@ -63,7 +63,12 @@ class KnobsInForce:
                 self._plans[key] = plans[key] if stays else bound.use.plan
                 self._executors[key] = executors[key] if stays else bound.use.executor
         self._served = {one.pipeline.name: one for one in served}
+        shared = {part.name for part in self._in_flight.parts()}
         self._in_flight.divide(one.pipeline.name for one in served if one.management.tuning)
+        for part in self._in_flight.parts():
+            learned = self._served[part.name].learned
+            if part.name not in shared and learned and learned.in_flight_bytes_max:
+                part.bytes_max = min(learned.in_flight_bytes_max, self._in_flight.bytes_max)
         self._bytes_before = self.held
 
     def change(self, moves: Sequence[Move]) -> None:
@@ -81,8 +86,14 @@ class KnobsInForce:
         for part in self._in_flight.parts():
             part.bytes_max = bytes_max.get(part.name, part.bytes_max)
 
-    def learned(self, served: Served, costs: Mapping[StageKey, Cost]) -> LearnedPlan:
-        """What a pipeline would begin with, were it opened anew."""
+    def learned(
+        self, served: Served, costs: Mapping[StageKey, Cost], ram_bytes: int | None
+    ) -> LearnedPlan:
+        """What a pipeline would begin with, were it opened anew.
+
+        Args:
+            ram_bytes: of the store in force, where that may be moved.
+        """
         name = served.pipeline.name
         keys = {bound.name: (name, bound.name) for bound in served.pipeline.stages}
         return LearnedPlan(
@@ -91,6 +102,8 @@ class KnobsInForce:
                 stage: LearnedStage.of(self._plans[key], costs.get(key), self._executors[key])
                 for stage, key in keys.items()
             },
+            in_flight_bytes_max=self._in_flight.of(name).bytes_max,
+            ram_bytes=ram_bytes,
         )
 
     def see_bytes(self) -> dict[str, BytesSeen]:

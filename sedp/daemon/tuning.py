@@ -22,7 +22,7 @@ from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.daemon.knobs import KnobsInForce
 from sedp.daemon.monitoring.merging import RECENT_MOVES_MAX
 from sedp.daemon.monitoring.statistics import LoadStatistics
-from sedp.daemon.plan_file import LearnedPlan, write_learned
+from sedp.daemon.plan_file import LearnedPlan, learned_ram, write_learned
 from sedp.daemon.repository import Repository, Served
 from sedp.engine.graph import Graph
 from sedp.engine.statistics import EngineStatistics
@@ -97,8 +97,7 @@ class LiveTuning:
         """Of now, with at most so many moves."""
         self._follow()
         moves = list(self._tuner.log)
-        tuned = [served for served in self._served if served.management.tuning]
-        plans = (self._knobs.learned(served, self._tuner.costs) for served in tuned)
+        plans = (self._learned(served) for served in self._served if served.management.tuning)
         recent = tuple(moves[-moves_max:]) if moves_max else ()
         total = dict(self._total)
         return TuningState(os.getpid(), self._tuner.frozen, total, recent, tuple(plans))
@@ -143,6 +142,8 @@ class LiveTuning:
             await self.write()
 
     async def _run(self) -> None:
+        if self._caches is not None:
+            await self._caches.begin_with(learned_ram(one.learned for one in self._served))
         while True:
             every_s = self._every_s()
             await asyncio.sleep(min(every_s, IDLE_S))  # a reload may change it meanwhile
@@ -190,7 +191,7 @@ class LiveTuning:
         """Keep what was learned in the plan files that the config names."""
         self._written, self._written_ns = self._tuner.log.total, time.monotonic_ns()
         kept = [
-            (tuning.plan_path, self._knobs.learned(served, self._tuner.costs))
+            (tuning.plan_path, self._learned(served))
             for served in self._served
             if (tuning := served.management.tuning) is not None
             and tuning.plan_path is not None
@@ -205,12 +206,12 @@ class LiveTuning:
     # ------------------------------------------------------------------------------------------
 
     def _every_s(self) -> float:
-        gaps = [
-            tuning.every_ns / 1e9
-            for served in self._repository.served()
-            if (tuning := served.management.tuning) is not None
-        ]
-        return min(gaps, default=IDLE_S)
+        tuned = (one.management.tuning for one in self._repository.served())
+        return min((tuning.every_ns / 1e9 for tuning in tuned if tuning), default=IDLE_S)
+
+    def _learned(self, served: Served) -> LearnedPlan:
+        ram_bytes = None if self._caches is None else self._caches.ram_bytes
+        return self._knobs.learned(served, self._tuner.costs, ram_bytes)
 
     def _follow(self) -> bool:
         """Begin anew if other pipelines are served than at the last look; whether it was so."""
