@@ -72,8 +72,9 @@ class Move(msgspec.Struct, frozen=True):
         stage: "" for a knob of the pipeline.
         saw: figures that led to it, by name with unit.
         reason: a sentence for the operator.
-        came: later; `None` until then, and for moves that are not judged (bounds that follow
-            from the target, reversions).
+        expected: with a gain of 1 for moves that are not judged (bounds that follow from the
+            target, slots of no use, reversions): a forecast, or what was measured before.
+        came: later; `None` until then.
     """
 
     number: int
