@@ -23,11 +23,14 @@ class Unanswered(SedpError):
         outcome: how it ended.
         stage: name of the stage where it ended, "" when at the door or between stages.
 
+
     Attributes:
         level: of the request, where somebody has found that out; 0 otherwise.
+        failed: a run of it raised or took too long.
     """
 
     level = 0
+    failed = False
 
     def __init__(self, outcome: Outcome, stage: str) -> None:
         where = f" at stage {stage!r}" if stage else ""
@@ -41,15 +44,17 @@ class Answer(dict[str, Array]):
 
     Attributes:
         degraded: names of the stages that fell short of what they would have done.
+        failed: a run of it raised or took too long, and a fallback stood in.
     """
 
     degraded: tuple[str, ...] = ()
+    failed = False
 
 
 class Waiting:
     """A caller and what it waits for."""
 
-    __slots__ = ("error", "future", "payload", "pipeline")
+    __slots__ = ("error", "failed", "future", "payload", "pipeline")
 
     def __init__(
         self, pipeline: Pipeline, payload: Payload, future: asyncio.Future[Answer]
@@ -58,18 +63,20 @@ class Waiting:
         self.payload = payload
         self.future = future
         self.error: Exception | None = None
+        self.failed = False  # a fallback stood in for a run of it
 
     def answer(self) -> Answer:
         """Hand over what the stages have provided."""
         answered = Answer(answer(self.pipeline, self.payload))
         if self.payload.degraded:
-            answered.degraded = self.payload.degraded
+            answered.degraded, answered.failed = self.payload.degraded, self.failed
         self.future.set_result(answered)
         return answered
 
-    def fail(self, outcome: Outcome, stage: str) -> None:
+    def fail(self, outcome: Outcome, stage: str, *, timed_out: bool) -> None:
         """Say why there is no answer."""
         unanswered = Unanswered(outcome, stage)
+        unanswered.failed = self.failed or timed_out or outcome is Outcome.FAILED
         unanswered.__cause__ = self.error
         self.future.set_exception(unanswered)
 

@@ -21,13 +21,16 @@ def hand_on_sooner() -> None:
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Cores by affinity, or fewer when a control group's quota is lower, rounded up; ≥ 1.
+    """Cores by affinity, or fewer when a control group's quota is lower, rounded down; ≥ 1.
+
+    Rounded up, threads that are all busy would use up the quota before each period ends, and the
+    kernel would stop the whole process for the rest of it; what is left over is used by the loop.
 
     Args:
         root: where `proc` and `sys` are found.
     """
     affinity = len(os.sched_getaffinity(0))
-    return min([affinity, *(math.ceil(cores) for cores in _quotas(root))])
+    return min([affinity, *(max(1, math.floor(cores)) for cores in _quotas(root))])
 
 
 def control_groups(controller: str, root: Path) -> Iterator[Path]:

@@ -58,6 +58,9 @@ class Engine:
         pipelines: compiled, their stages opened; names distinct.
         stimulus_log: makes the log to record into, given the graph.
         admissions: one for each pipeline, `None` to admit whatever there is room for; or none.
+
+    Attributes:
+        operators: that run the stages, and say where, in the order of the graph.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class Engine:
         self.pipelines: Mapping[str, Pipeline] = {p.name: p for p in pipelines}
         graph = compile_graph(pipelines)
         self._numbers = {pipeline.name: number for number, pipeline in enumerate(pipelines)}
-        self._operators = [
+        self.operators = [
             Operator(stage, position)
             for pipeline in pipelines
             for position, stage in enumerate(pipeline.stages)
@@ -179,14 +182,6 @@ class Engine:
         """New knobs for a stage, by its number in the graph."""
         self._feed(PlanChanged(stage, plan))
 
-    def change_executor(self, stage: int, executor: str) -> None:
-        """Another place for a stage's runs, by its number in the graph; see `StageUse`."""
-        self._operators[stage].change_executor(executor)
-
-    def inline(self) -> list[bool]:
-        """Whether runs are on the loop just now, one a stage of the graph."""
-        return [operator.inline for operator in self._operators]
-
     def change_limit(self, pipeline: str, in_flight_max: int) -> None:
         """At most so many events of a pipeline inside."""
         self._feed(LimitChanged(self._numbers[pipeline], in_flight_max))
@@ -232,9 +227,9 @@ class Engine:
             for event in run.events:
                 if event in self._waiting:
                     self._waiting[event].error = result
-            self._failures.note(self._now_ns, self._operators[run.stage].stage.name, run, result)
+            self._failures.note(self._now_ns, self.operators[run.stage].stage.name, run, result)
         elif run.batch not in self._abandoned:
-            self._operators[run.stage].hand_out(result, payloads)
+            self.operators[run.stage].hand_out(result, payloads)
         self._abandoned.discard(run.batch)
         self._feed(BatchFinished(run.batch, isinstance(result, Exception), worked_ns))
 
@@ -246,25 +241,27 @@ class Engine:
 
     def _finish(self, finish: Finish) -> None:
         outcome = finish.outcome
-        stage = self._operators[finish.stage].stage.name if finish.stage >= 0 else ""
+        stage = self.operators[finish.stage].stage.name if finish.stage >= 0 else ""
         for event in finish.events:
             waiting = self._waiting.pop(event)
             if waiting.future.done():
                 continue  # the caller is gone
             if outcome is not Outcome.ANSWERED:
-                waiting.fail(outcome, stage)
+                waiting.fail(outcome, stage, timed_out=finish.timed_out)
             elif degraded := waiting.answer().degraded:
                 self._degraded[waiting.pipeline.name].update(degraded)
 
     def _fall_back(self, fallback: FallBack) -> None:
-        payloads = [self._waiting[event].payload for event in fallback.events]
-        self._operators[fallback.stage].stand_in(payloads)
+        waiting = [self._waiting[event] for event in fallback.events]
+        self.operators[fallback.stage].stand_in([one.payload for one in waiting])
+        for one in waiting:
+            one.failed |= fallback.failed
 
     def _abandon(self, abandon: Abandon) -> None:
         self._abandoned.add(abandon.batch)
 
     def _run_batch(self, run: RunBatch) -> None:
-        operator = self._operators[run.stage]
+        operator = self.operators[run.stage]
         payloads = [self._waiting[event].payload for event in run.events]
         moment = Moment(self._now_ns, run.pressure)
         if not operator.inline:
@@ -286,7 +283,7 @@ class Engine:
         stop_ns = time.monotonic_ns() + PUMP_NS_MAX
         while self._ready and (now_ns := time.monotonic_ns()) < stop_ns:
             run, payloads, moment = self._ready.popleft()
-            result = self._operators[run.stage].attempt(payloads, moment)
+            result = self.operators[run.stage].attempt(payloads, moment)
             self._batch_finished(run, payloads, result, time.monotonic_ns() - now_ns)
         self._pumping = False
         if self._ready or self._is_gathering:

@@ -9,13 +9,37 @@ milliseconds go inline, and return to threads when load makes their batches long
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sedp.columns import Array, Batch, Level, zero_batch
 from sedp.manager.loop_bounds import HOLDS_NS_MAX, belongs_inline
 from sedp.payload import IDLE, Moment, Payload, check_result, hand_out, join_batch, stand_in
 from sedp.pipeline import BoundStage
+
+FLIPS_MAX = 16  # of a stage that nobody has asked for yet
+RUNS_AFTER = 32  # measured after a flip, to say what came of it
+
+
+@dataclass(slots=True, eq=False)
+class Flip:
+    """`auto` has moved a stage's runs.
+
+    Args:
+        at_ns: on the monotonic clock.
+        inline: to the event loop; else to threads.
+        run_ns: wall time of the usual run until then.
+        runs: measured since, at most `RUNS_AFTER`; in `total_ns` together.
+    """
+
+    at_ns: int
+    inline: bool
+    run_ns: int
+    runs: int = 0
+    total_ns: int = 0
 
 
 class Operator:
@@ -24,6 +48,10 @@ class Operator:
     Args:
         stage: what to run.
         position: its place in the pipeline.
+
+    Attributes:
+        is_held: `auto` leaves the stage where it is.
+        flips: the last ones, oldest first; whoever tells of them takes them out.
     """
 
     def __init__(self, stage: BoundStage, position: int) -> None:
@@ -31,6 +59,10 @@ class Operator:
         self.position = position
         self._is_by_item = all(spec.level is Level.ITEM for spec in stage.provides.values())
         self._typical_ns = 0
+        self.is_held = False
+        self.flips: deque[Flip] = deque(maxlen=FLIPS_MAX)
+        self._last_flip: Flip | None = None
+        self._flipping = threading.Lock()
         self.inline = False
         self.change_executor(stage.use.executor)
 
@@ -89,4 +121,17 @@ class Operator:
             self._typical_ns = HOLDS_NS_MAX
             return
         self._typical_ns += (service_ns - self._typical_ns) >> 3
-        self.inline = belongs_inline(self._typical_ns, self.inline)
+        last = self._last_flip
+        if last is not None and last.runs < RUNS_AFTER:
+            last.runs += 1
+            last.total_ns += service_ns
+        if not self.is_held and belongs_inline(self._typical_ns, self.inline) != self.inline:
+            self._flip()
+
+    def _flip(self) -> None:
+        with self._flipping:  # or runs that end together tell of one flip twice
+            inline = belongs_inline(self._typical_ns, self.inline)
+            if inline != self.inline:
+                self.inline = inline
+                self._last_flip = Flip(time.monotonic_ns(), inline, self._typical_ns)
+                self.flips.append(self._last_flip)

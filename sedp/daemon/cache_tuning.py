@@ -33,9 +33,26 @@ class CacheTuning:
     ) -> None:
         self._ram = store.ram
         self._recorded = recorded
+        self._bounds = least, most
         self._decider = CacheBytes(least, most)
         if not store.ram.counts().places:
             log.info("store.ram_bounds: there is nothing to move, no table is in RAM in part")
+
+    @property
+    def ram_bytes(self) -> int:
+        """In force."""
+        return self._ram.bytes
+
+    async def begin_with(self, ram_bytes: int) -> None:
+        """Take what was learned, within the bounds and as far as there is room; 0 is nothing."""
+        wanted = min(max(ram_bytes, self._bounds[0]), self._bounds[1])
+        if not ram_bytes or not self._ram.counts().places:
+            return
+        wanted = min(wanted, self._ram.bytes + memory_room())
+        try:
+            await asyncio.to_thread(self._ram.scale, wanted, keeps_rows=False)
+        except MemoryError:
+            log.warning("store.ram begins with %d: there is no memory for more", self._ram.bytes)
 
     async def step(self, moves: MoveLog, frozen: bool) -> Move | None:
         """Take a look if one is due, and make the move that follows from it, if any."""

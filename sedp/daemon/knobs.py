@@ -39,7 +39,7 @@ class KnobsInForce:
     @property
     def inline(self) -> list[bool]:
         """Whether runs are on the event loop now, in the same order."""
-        return [inline for one in self._served.values() for inline in one.engine.inline()]
+        return [run.inline for one in self._served.values() for run in one.engine.operators]
 
     @property
     def held(self) -> dict[str, BytesStatistics]:
@@ -48,8 +48,8 @@ class KnobsInForce:
 
     def places(self, served: Served) -> dict[str, dict[str, int]]:
         """Where this process runs each stage of a pipeline, as counts of processes."""
-        in_order = zip(served.pipeline.stages, served.engine.inline(), strict=True)
-        return {bound.name: {"inline" if inline else "thread": 1} for bound, inline in in_order}
+        operators = served.engine.operators
+        return {run.stage.name: {"inline" if run.inline else "thread": 1} for run in operators}
 
     def follow(self, served: Sequence[Served]) -> None:
         """Others are served now: those that stay keep their knobs, others begin with their own."""
@@ -63,7 +63,12 @@ class KnobsInForce:
                 self._plans[key] = plans[key] if stays else bound.use.plan
                 self._executors[key] = executors[key] if stays else bound.use.executor
         self._served = {one.pipeline.name: one for one in served}
+        shared = {part.name for part in self._in_flight.parts()}
         self._in_flight.divide(one.pipeline.name for one in served if one.management.tuning)
+        for part in self._in_flight.parts():
+            learned = self._served[part.name].learned
+            if part.name not in shared and learned and learned.in_flight_bytes_max:
+                part.bytes_max = min(learned.in_flight_bytes_max, self._in_flight.bytes_max)
         self._bytes_before = self.held
 
     def change(self, moves: Sequence[Move]) -> None:
@@ -73,15 +78,22 @@ class KnobsInForce:
             self._served[key[0]].engine.change_plan(self._position(key), plan)
         executors = change_executors(moves)
         for key, executor in executors.items():
-            self._served[key[0]].engine.change_executor(self._position(key), executor)
+            operators = self._served[key[0]].engine.operators
+            operators[self._position(key)].change_executor(executor)
         self._plans |= plans
         self._executors |= executors
         bytes_max = change_bytes(moves)
         for part in self._in_flight.parts():
             part.bytes_max = bytes_max.get(part.name, part.bytes_max)
 
-    def learned(self, served: Served, costs: Mapping[StageKey, Cost]) -> LearnedPlan:
-        """What a pipeline would begin with, were it opened anew."""
+    def learned(
+        self, served: Served, costs: Mapping[StageKey, Cost], ram_bytes: int | None
+    ) -> LearnedPlan:
+        """What a pipeline would begin with, were it opened anew.
+
+        Args:
+            ram_bytes: of the store in force, where that may be moved.
+        """
         name = served.pipeline.name
         keys = {bound.name: (name, bound.name) for bound in served.pipeline.stages}
         return LearnedPlan(
@@ -90,6 +102,8 @@ class KnobsInForce:
                 stage: LearnedStage.of(self._plans[key], costs.get(key), self._executors[key])
                 for stage, key in keys.items()
             },
+            in_flight_bytes_max=self._in_flight.of(name).bytes_max,
+            ram_bytes=ram_bytes,
         )
 
     def see_bytes(self) -> dict[str, BytesSeen]:

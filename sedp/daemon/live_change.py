@@ -45,7 +45,7 @@ def follow(place: Place, new: Pipeline, opener: PipelineOpener) -> None:
         if wanted.plan != present.plan:
             engine.change_plan(number, wanted.plan)
         if wanted.executor != present.executor:
-            engine.change_executor(number, wanted.executor)
+            engine.operators[number].change_executor(wanted.executor)
         stages.append(replace(bound, use=replace(wanted, stage=present.stage)))
     pipeline = replace(new, stages=tuple(stages))
     if pipeline.in_flight_max != before.in_flight_max:

@@ -1,6 +1,7 @@
 """What tuning has learned about a pipeline, kept in a file from one start to the next.
 
-One file a pipeline, JSON: for each stage its knobs, and what a run of it costs. A file that is not
+One file a pipeline, JSON: for each stage its knobs, and what a run of it costs; the bound of bytes
+in flight; and the RAM of the store, which all pipelines of a process share. A file that is not
 there, cannot be read or is about other stages is no reason not to serve: the knobs of the config
 are good enough to begin with.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -27,9 +28,11 @@ from sedp.config.manager_settings import (
 )
 from sedp.engine.graph import StagePlan
 from sedp.manager.cost_model import Cost
+from sedp.manager.observation import StageKey
 from sedp.pipeline import BoundStage, Pipeline
 
 FILE_BYTES_MAX = 1 << 20
+Bytes = Annotated[int, Meta(ge=1, le=1 << 60)]
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +78,24 @@ class LearnedStage(msgspec.Struct, frozen=True):
 
 
 class LearnedPlan(msgspec.Struct, frozen=True):
-    """Of one pipeline, by stage."""
+    """Of one pipeline, by stage.
+
+    Args:
+        in_flight_bytes_max: of its requests; begun with no more than the process may hold.
+        ram_bytes: of the store, where that may be moved; begun with within `store.ram_bounds`.
+    """
 
     pipeline: str
     stages: dict[str, LearnedStage]
     version: Literal[1] = 1
+    in_flight_bytes_max: Bytes | None = None
+    ram_bytes: Bytes | None = None
+
+    @property
+    def costs(self) -> dict[StageKey, Cost]:
+        """As far as they are known."""
+        known = ((name, kept.cost) for name, kept in self.stages.items())
+        return {(self.pipeline, name): cost for name, cost in known if cost is not None}
 
 
 def read_learned(pipeline: Pipeline, tuning: Tuning | None) -> LearnedPlan | None:
@@ -101,6 +117,11 @@ def read_learned(pipeline: Pipeline, tuning: Tuning | None) -> LearnedPlan | Non
         return None
     log.info("pipeline %r begins with the knobs in %s", pipeline.name, path)
     return learned
+
+
+def learned_ram(learned: Iterable[LearnedPlan | None]) -> int:
+    """The most RAM that one of the files tells of; 0 where none does."""
+    return max((one.ram_bytes or 0 for one in learned if one is not None), default=0)
 
 
 def begin_with(pipeline: Pipeline, tuning: Tuning | None, learned: LearnedPlan | None) -> Pipeline:

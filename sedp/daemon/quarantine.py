@@ -2,8 +2,12 @@
 
 Clients and proxies repeat what failed, and a request that makes a stage raise is tried event by
 event each time. After a few failures its body is remembered by a digest, and it is refused unrun.
-A digest is forgotten some time after its last failure, since what made it fail may be mended; one
-that is answered is forgotten at once.
+A run that takes longer than its stage may counts as a failure of all requests in it, since nobody
+knows whose fault it was; so does a failure that a fallback stood in for. A digest is forgotten some
+time after its last failure, since what made it fail may be mended; one that is answered by all
+stages that were tried is forgotten at once.
+
+Each worker counts for itself: of several workers each tries a request so often.
 
 While nothing has failed no body is hashed.
 """

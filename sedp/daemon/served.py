@@ -118,13 +118,16 @@ class Served:
                 tenant=standing.tenant,
             )
         except Unanswered as err:
-            if err.outcome is Outcome.FAILED:
+            if err.failed:
                 self.quarantine.failed(body, time.monotonic_ns())
             elif err.outcome is Outcome.SHED:
                 self.shed[standing.level] += 1
                 err.level = standing.level
             raise
-        self.quarantine.answered(digest)
+        if answer.failed:
+            self.quarantine.failed(body, time.monotonic_ns())
+        else:
+            self.quarantine.answered(digest)
         return request, answer
 
     def feed_back(self, users: Any) -> int:
@@ -228,8 +231,7 @@ class EngineStarter:
                 admissions=admissions,
             )
         except OSError as err:
-            mend = "name a file to write"
-            raise ConfigError(f"stimulus log {path}: {err.strerror}; {mend}") from err
+            raise ConfigError(f"stimulus log {path}: {err.strerror}; name a file to write") from err
 
     def _choose_path(self, path: Path, pipeline: str) -> Path:
         self._starts[pipeline] += 1

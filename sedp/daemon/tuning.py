@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sedp.daemon.cache_tuning import CacheTuning
+from sedp.daemon.flips import Flips, hold
 from sedp.daemon.in_flight_bytes import InFlightBytes
 from sedp.daemon.knobs import KnobsInForce
 from sedp.daemon.monitoring.merging import RECENT_MOVES_MAX
 from sedp.daemon.monitoring.statistics import LoadStatistics
-from sedp.daemon.plan_file import LearnedPlan, write_learned
+from sedp.daemon.plan_file import LearnedPlan, learned_ram, write_learned
 from sedp.daemon.repository import Repository, Served
 from sedp.engine.graph import Graph
 from sedp.engine.statistics import EngineStatistics
@@ -82,6 +83,7 @@ class LiveTuning:
         self._served: list[Served] = []
         self._graph = Graph((), ())
         self._knobs = KnobsInForce(in_flight)
+        self._flips = Flips()
         self._before = EngineStatistics((), ())
         self._looked_ns = self._cpu_ns = 0
         self._total: Counter[str] = Counter()
@@ -95,8 +97,7 @@ class LiveTuning:
         """Of now, with at most so many moves."""
         self._follow()
         moves = list(self._tuner.log)
-        tuned = [served for served in self._served if served.management.tuning]
-        plans = (self._knobs.learned(served, self._tuner.costs) for served in tuned)
+        plans = (self._learned(served) for served in self._served if served.management.tuning)
         recent = tuple(moves[-moves_max:]) if moves_max else ()
         total = dict(self._total)
         return TuningState(os.getpid(), self._tuner.frozen, total, recent, tuple(plans))
@@ -117,7 +118,8 @@ class LiveTuning:
         )
 
     def freeze(self, frozen: bool) -> None:
-        """Make no move, or make moves again."""
+        """Make no move, or make moves again; so does `auto`."""
+        hold(self._repository.served(), frozen)
         if frozen:
             self._tuner.freeze()
         else:
@@ -140,6 +142,8 @@ class LiveTuning:
             await self.write()
 
     async def _run(self) -> None:
+        if self._caches is not None:
+            await self._caches.begin_with(learned_ram(one.learned for one in self._served))
         while True:
             every_s = self._every_s()
             await asyncio.sleep(min(every_s, IDLE_S))  # a reload may change it meanwhile
@@ -147,6 +151,7 @@ class LiveTuning:
             if every_s <= IDLE_S or now_ns - self._looked_ns >= every_s * 1e9:
                 await self.look()
             await self.look_at_caches()
+            self.look_at_executors()
             if self._tuner.log.total > self._written and now_ns - self._written_ns >= WRITE_GAP_NS:
                 await self.write()
 
@@ -163,23 +168,30 @@ class LiveTuning:
         if self._follow() or tuner is not self._tuner:
             return
         self._knobs.change(moves)
-        for move in moves:
-            self._total[move.pipeline] += 1
-        _log_moves(moves)
+        self._count(moves)
 
     async def look_at_caches(self) -> None:
         """Take a look at the store's RAM if one is due, and make the move that follows from it."""
         if self._caches is not None:
             move = await self._caches.step(self._tuner.log, self._tuner.frozen)
             if move is not None:
-                self._total[PROCESS] += 1
-                _log_moves([move])
+                self._count([move])
+
+    def look_at_executors(self) -> None:
+        """Tell where `auto` has moved stages, and what came of it; not while a look is taken."""
+        self._follow()
+        self._count(self._flips.tell(self._served, self._tuner.log))
+
+    def _count(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            self._total[move.pipeline] += 1  # `PROCESS` where it is no pipeline's
+        _log_moves(moves)
 
     async def write(self) -> None:
         """Keep what was learned in the plan files that the config names."""
         self._written, self._written_ns = self._tuner.log.total, time.monotonic_ns()
         kept = [
-            (tuning.plan_path, self._knobs.learned(served, self._tuner.costs))
+            (tuning.plan_path, self._learned(served))
             for served in self._served
             if (tuning := served.management.tuning) is not None
             and tuning.plan_path is not None
@@ -194,12 +206,12 @@ class LiveTuning:
     # ------------------------------------------------------------------------------------------
 
     def _every_s(self) -> float:
-        gaps = [
-            tuning.every_ns / 1e9
-            for served in self._repository.served()
-            if (tuning := served.management.tuning) is not None
-        ]
-        return min(gaps, default=IDLE_S)
+        tuned = (one.management.tuning for one in self._repository.served())
+        return min((tuning.every_ns / 1e9 for tuning in tuned if tuning), default=IDLE_S)
+
+    def _learned(self, served: Served) -> LearnedPlan:
+        ram_bytes = None if self._caches is None else self._caches.ram_bytes
+        return self._knobs.learned(served, self._tuner.costs, ram_bytes)
 
     def _follow(self) -> bool:
         """Begin anew if other pipelines are served than at the last look; whether it was so."""
@@ -211,7 +223,7 @@ class LiveTuning:
         costs = dict(self._tuner.costs)
         for one in served:
             if id(one.engine) not in kept and one.learned is not None:
-                costs |= _costs(one.learned)
+                costs |= one.learned.costs
         self._served = served
         self._graph = compile_graph([one.pipeline for one in served])
         stages = self._knobs.executors.keys()
@@ -278,14 +290,6 @@ def _check_end(task: asyncio.Task[None]) -> None:
     """Knobs stay where they are; serving goes on."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.critical("tuning has failed, and ends", exc_info=error)
-
-
-def _costs(learned: LearnedPlan) -> dict[StageKey, Cost]:
-    return {
-        (learned.pipeline, stage): kept.cost
-        for stage, kept in learned.stages.items()
-        if kept.cost is not None
-    }
 
 
 def _log_moves(moves: Sequence[Move]) -> None:

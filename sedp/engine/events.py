@@ -126,10 +126,14 @@ class RunBatch(Command, frozen=True):
 
 
 class FallBack(Command, frozen=True):
-    """Give `events` the columns that stand for those of `stage`, which will not come."""
+    """Give `events` the columns that stand for those of `stage`, which will not come.
+
+    `failed` says that a run of these very events raised or took too long; else none was tried.
+    """
 
     stage: int
     events: tuple[int, ...]
+    failed: bool = False
 
 
 class Abandon(Command, frozen=True):
@@ -147,11 +151,15 @@ class SetTimer(Command, frozen=True):
 
 
 class Finish(Command, frozen=True):
-    """Tell the callers of `events` how they ended. `stage` is where, or -1 at the door."""
+    """Tell the callers of `events` how they ended. `stage` is where, or -1 at the door.
+
+    `timed_out` says of a passed deadline that it was the stage's: a run of theirs took too long.
+    """
 
     events: tuple[int, ...]
     outcome: Outcome
     stage: int = -1
+    timed_out: bool = False
 
 
 AnyStimulus = (

@@ -155,7 +155,14 @@ class Flow:
         self._stand_in(stage, events, rows, now_ns, out)
 
     def _stand_in(
-        self, stage: StageState, events: list[Event], rows: int, now_ns: int, out: Commands
+        self,
+        stage: StageState,
+        events: list[Event],
+        rows: int,
+        now_ns: int,
+        out: Commands,
+        *,
+        failed: bool = False,
     ) -> None:
         """Move events on without a result of the stage, or end them if nothing can replace it."""
         live = [event for event in events if not event.ended]
@@ -163,7 +170,7 @@ class Flow:
             self.inside.end(live, Outcome.UNAVAILABLE, stage, now_ns, out)
         elif live:
             stage.fallbacks += len(live)
-            out.append(FallBack(stage.number, numbers_of(live)))
+            out.append(FallBack(stage.number, numbers_of(live), failed))
         self.leave(stage, events, rows, now_ns, out)
 
     def _run_again(self, stage: StageState, now_ns: int, out: Commands) -> None:
@@ -187,7 +194,7 @@ class Flow:
         elif len(events) > 1:
             stage.again.extend(events)
         elif stage.care.has_fallback:
-            self._stand_in(stage, events, run.rows, now_ns, out)
+            self._stand_in(stage, events, run.rows, now_ns, out, failed=True)
         else:
             self.inside.end(events, Outcome.FAILED, stage, now_ns, out)
             self.leave(stage, events, run.rows, now_ns, out)
@@ -212,10 +219,10 @@ class Flow:
             run.has_lost = True
         elif stage.care.has_fallback:
             events, run.events = run.events, []  # they go on; the run holds nothing any more
-            self._stand_in(stage, events, run.rows, now_ns, out)
+            self._stand_in(stage, events, run.rows, now_ns, out, failed=True)
         else:
             live = [event for event in run.events if not event.ended]
-            self.inside.end(live, Outcome.DEADLINE, stage, now_ns, out)
+            self.inside.end(live, Outcome.DEADLINE, stage, now_ns, out, timed_out=True)
         self.dispatch(stage, now_ns, out)
 
     def _release(self, events: list[Event]) -> None:

@@ -72,12 +72,14 @@ class Inside:
         stage: StageState | None,
         now_ns: int,
         out: Commands,
+        *,
+        timed_out: bool = False,
     ) -> None:
         """Tell the callers that there is no answer, and take the events out of every queue."""
         live = [event for event in events if not event.ended]
         if live:
             number = -1 if stage is None else stage.number
-            out.append(Finish(numbers_of(live), outcome, number))
+            out.append(Finish(numbers_of(live), outcome, number, timed_out))
         for event in live:
             event.ended = True
             pipeline = self._pipelines[event.pipeline]

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from sedp.manager.bounds import Bounds
 from sedp.manager.cost_model import Cost
 from sedp.manager.forecast import forecast
-from sedp.manager.moves import Move, MoveLog
+from sedp.manager.judgement import Untold
+from sedp.manager.moves import Expected, Move, MoveLog
 from sedp.manager.observation import SECOND_NS, BytesSeen, Observation, PipelineSeen, StageKey
 from sedp.manager.scene import Scene, set_scene
 
@@ -56,6 +57,7 @@ class ByteBounds:
             return []
         usual = self._usual.setdefault(pipeline.name, _Usual())
         usual.learn(held, pipeline, _capacity_s(scene))
+        usual.untold.tell(scene.window, log)
         if usual.requests < REQUESTS_MIN:
             return []
         wanted = min(held.ceiling, usual.bytes_in(pipeline.target_ns) + held.largest)
@@ -78,8 +80,10 @@ class ByteBounds:
             after,
             usual.figures(held, pipeline),
             f"bytes of requests that can be answered within the target: {wanted}",
+            Expected(1.0, round(usual.capacity_s, 1), pipeline.p99_ns),
         )
         log.append(move)
+        usual.untold.add([move], scene.window)
         return [move]
 
 
@@ -87,6 +91,7 @@ class _Usual:
     """Decayed sums over the windows of one pipeline."""
 
     def __init__(self) -> None:
+        self.untold = Untold()
         self.is_on_the_way = False  # the last move did not reach what it was for
         self.requests = self.capacity_s = 0.0
         self._windows = self._request_bytes = self._stay_ns = self._away_ns = self._capacity_s = 0.0

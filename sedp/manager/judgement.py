@@ -8,10 +8,12 @@ nothing shall not wander.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sedp.manager.moves import Came, Move, Verdict
+from msgspec.structs import replace
+
+from sedp.manager.moves import Came, Move, MoveLog, Verdict
 from sedp.manager.observation import SECOND_NS, Observation, PipelineSeen, StageKey, share_below
 
 WORSE = 0.95  # of what was answered in time before: taken back whatever the load
@@ -72,10 +74,15 @@ def window_of(observation: Observation, pipeline: str) -> Window:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Moves made together and not judged yet."""
+    """Moves made together and not judged yet.
+
+    Args:
+        steps: how many of them, the first ones, were chosen; the others follow from them.
+    """
 
     moves: Sequence[Move]
     before: Window
+    steps: int
 
     def judge(self, after: Window) -> Came:
         gain = _gain(self.before, after)
@@ -94,12 +101,36 @@ class Trial:
         return "kept" if gain >= WORTH else "reverted"
 
 
+class Untold:
+    """Moves that are not judged, as they follow from what is known, until the next window tells."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._before: Window | None = None
+
+    def add(self, moves: Iterable[Move], before: Window) -> None:
+        self._numbers += [move.number for move in moves]
+        self._before = before
+
+    def tell(self, after: Window, log: MoveLog) -> None:
+        """Write down what came; of those that are part of a trial its judgement says more."""
+        if self._numbers and self._before is not None:
+            came = Trial((), self._before, 0).judge(after)
+            if came.verdict != "unclear":
+                came = replace(came, verdict="kept")
+            log.conclude(self._numbers, came)
+            self.forget()
+
+    def forget(self) -> None:
+        self._numbers = []
+
+
 Tried = frozenset[tuple[StageKey, str, bool]]  # steps by stage, knob and whether upwards
 
 
 def tried(moves: Sequence[Move]) -> Tried:
-    """The kind of moves these are, whatever their size; queue bounds only follow the others."""
-    return frozenset((m.key, m.knob, m.after > m.before) for m in moves if m.expected)  # type: ignore[operator]  # both of one type
+    """The kind of moves these are, whatever their size."""
+    return frozenset((m.key, m.knob, m.after > m.before) for m in moves)  # type: ignore[operator]  # both of one type
 
 
 class Tabu:

@@ -40,12 +40,15 @@ class Expected(msgspec.Struct, frozen=True):
         p99_ns: of the latency, at the load that was seen.
         hit_ratio: of the store's caches, where they are moved; `gain` is then that of the cost of
             a look-up, and of a pipeline nothing is promised.
+        run_ns: wall time of a run, where `auto` moves a stage: the place shall not change it.
+            `gain` is then that of this time, and of a pipeline nothing is promised.
     """
 
     gain: float
     capacity_s: float
     p99_ns: int
     hit_ratio: float | None = None
+    run_ns: int | None = None
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -56,6 +59,7 @@ class Came(msgspec.Struct, frozen=True):
     p99_ns: int
     verdict: Verdict
     hit_ratio: float | None = None
+    run_ns: int | None = None
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -68,8 +72,9 @@ class Move(msgspec.Struct, frozen=True):
         stage: "" for a knob of the pipeline.
         saw: figures that led to it, by name with unit.
         reason: a sentence for the operator.
-        came: later; `None` until then, and for moves that are not judged (bounds that follow
-            from the target, reversions).
+        expected: with a gain of 1 for moves that are not judged (bounds that follow from the
+            target, slots of no use, reversions): a forecast, or what was measured before.
+        came: later; `None` until then.
     """
 
     number: int

@@ -10,11 +10,11 @@ from functools import reduce
 from sedp.manager.bounds import Bounds
 from sedp.manager.cost_model import Cost
 from sedp.manager.forecast import StageLoad, forecast
-from sedp.manager.judgement import Pause, Tabu, Trial, Window, same_load, tried, window_of
+from sedp.manager.judgement import Pause, Tabu, Trial, Untold, Window, same_load, tried, window_of
 from sedp.manager.moves import Came, Expected, Knob, Move, MoveLog
 from sedp.manager.neighbours import Step
 from sedp.manager.observation import Observation, StageKey, StageSeen, merge
-from sedp.manager.scene import Scene, set_scene
+from sedp.manager.scene import Change, Scene, set_scene
 from sedp.manager.search import Goal, correction, search
 
 EVENTS_MIN = 50  # offered, and answered, in windows that shall say anything
@@ -44,6 +44,7 @@ class PipelineTuner:
         self._give_way = give_way
         self._tabu = Tabu()
         self._trial: Trial | None = None
+        self._untold = Untold()
         self._recent: deque[Observation] = deque(maxlen=WINDOWS_MAX)
         self._settling = False  # the window after a move is half of the old plan
         self._pause = Pause()
@@ -52,6 +53,7 @@ class PipelineTuner:
     def abandon(self) -> None:
         """Forget what is being tried, and what was seen."""
         self._trial = None
+        self._untold.forget()
         self._recent.clear()
 
     def step(
@@ -72,6 +74,7 @@ class PipelineTuner:
         scene = set_scene(self._join(observation), self._name, costs, bounds, cores)
         if scene is None or min(scene.window.seen.answered, scene.window.seen.offered) < EVENTS_MIN:
             return []
+        self._untold.tell(scene.window, self._log)
         goal = self._aim(scene)
         moves = self._bound_queues(scene, goal.with_queues(scene.loads), QUEUE_FACTOR)
         if not scene.window.is_healthy:
@@ -125,14 +128,18 @@ class PipelineTuner:
             self._pause.lengthen(scene.window)
         if came.verdict != "reverted":
             return []
-        self._tabu.fail(tried(trial.moves), scene.now_ns, scene.window.offered_s)
-        return [self._take_back(move, came, scene) for move in reversed(trial.moves)]
+        self._tabu.fail(tried(trial.moves[: trial.steps]), scene.now_ns, scene.window.offered_s)
+        before = trial.before
+        back = Expected(1.0, round(before.answered_s, 1), before.seen.p99_ns)  # at least
+        moves = [self._take_back(move, came, scene, back) for move in reversed(trial.moves)]
+        self._untold.add(moves, scene.window)
+        return moves
 
-    def _take_back(self, move: Move, came: Came, scene: Scene) -> Move:
+    def _take_back(self, move: Move, came: Came, scene: Scene, back: Expected) -> Move:
         stage = next(stage for stage in scene.stages if stage.key == move.key)
         promised = move.expected.gain if move.expected else 1.0
         reason = f"move {move.number} promised ×{promised:.2f}, and ×{came.gain:.2f} came"
-        return self._note(scene, stage, move.knob, move.after, move.before, reason)
+        return self._note(scene, stage, move.knob, move.after, move.before, reason, back)
 
     def _aim(self, scene: Scene) -> Goal:
         """What to aim at, with what is known of the forecasts' errors."""
@@ -165,14 +172,14 @@ class PipelineTuner:
 
         Not judged, since of many slots too many nothing comes until the last of them is gone.
         """
-        moves = []
-        for stage, bounds in zip(scene.stages, scene.bounds, strict=True):
+        changes: list[Change] = []
+        for number, (stage, bounds) in enumerate(zip(scene.stages, scene.bounds, strict=True)):
             slots, slots_max = stage.plan.concurrency, scene.slots_max(stage)
             after = max(slots_max, bounds.concurrency[0], slots // 2)
             if after < slots:
                 reason = f"no more than {slots_max} slots can be of use"
-                moves.append(self._note(scene, stage, "concurrency", slots, after, reason))
-        return moves
+                changes.append((number, "concurrency", slots, after, reason))
+        return self._make(scene, changes)
 
     def _correct_queues(self, window: Window) -> None:
         """Where full queues at the door make answers late whatever was forecast, shorten them."""
@@ -217,15 +224,16 @@ class PipelineTuner:
             for n, step in choice.steps
         ]
         moves += self._bound_queues(scene, goal.with_queues(choice.loads), QUEUE_FACTOR_MIN)
-        self._trial = Trial(moves, scene.window)
+        self._trial = Trial(moves, scene.window, len(choice.steps))
         return moves
 
     def _bound_queues(
         self, scene: Scene, derived: Sequence[StageLoad], factor: float
     ) -> list[Move]:
         """Bring queue bounds nearer that are off by more than `factor` from what is derived."""
-        moves = []
-        for stage, load, bounds in zip(scene.stages, derived, scene.bounds, strict=True):
+        changes: list[Change] = []
+        each = zip(scene.stages, derived, scene.bounds, strict=True)
+        for number, (stage, load, bounds) in enumerate(each):
             before = stage.plan.queue_rows_max
             wanted = bounds.clamp(load.plan).queue_rows_max
             if before / factor <= wanted <= before * factor:
@@ -233,7 +241,19 @@ class PipelineTuner:
             step = max(QUEUE_FACTOR, max(before / wanted, wanted / before) / QUEUE_NEAR)
             after = max(round(before / step), min(round(before * step), wanted))
             reason = f"rows that can be drained within the target: {wanted}"
-            moves.append(self._note(scene, stage, "queue_rows_max", before, after, reason))
+            changes.append((number, "queue_rows_max", before, after, reason))
+        return self._make(scene, changes)
+
+    def _make(self, scene: Scene, changes: Sequence[Change]) -> list[Move]:
+        """Make moves that follow from what is known: nothing is promised but what is forecast."""
+        if not changes:
+            return []
+        promise = scene.promise(changes)
+        moves = [
+            self._note(scene, scene.stages[number], knob, before, after, reason, promise)
+            for number, knob, before, after, reason in changes
+        ]
+        self._untold.add(moves, scene.window)
         return moves
 
     def _note(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from msgspec.structs import replace as replace_fields
 
 from sedp.manager.bounds import Bounds
 from sedp.manager.cost_model import Cost
-from sedp.manager.forecast import StageLoad
+from sedp.manager.forecast import StageLoad, forecast
 from sedp.manager.judgement import Window, window_of
+from sedp.manager.moves import Expected, Knob
 from sedp.manager.observation import Observation, StageKey, StageSeen, interpolate
 
+Change = tuple[int, Knob, int, int, str]  # stage, knob, before, after, reason
 SLOTS_PER_RUN = 2  # that is at work: rather too many slots than too few
 
 
@@ -40,6 +44,15 @@ class Scene:
         """
         at_work = stage.service_ns.total / self.window.window_ns / self.stretch
         return max(math.ceil(self.cores), math.ceil(SLOTS_PER_RUN * at_work))
+
+    def promise(self, changes: Sequence[Change]) -> Expected:
+        """The forecast with other knobs, at the load that was seen."""
+        loads = list(self.loads)
+        for number, knob, _, after, _ in changes:
+            plan = replace_fields(loads[number].plan, **{knob: after})
+            loads[number] = replace(loads[number], plan=plan)
+        outcome = forecast(loads, self.window.offered_s, self.cores)
+        return Expected(1.0, round(outcome.capacity_s, 1), round(outcome.p99_ns))
 
     def figures(self, stage: StageSeen) -> Mapping[str, float]:
         """What a move of this stage's knobs is explained by."""

@@ -21,7 +21,7 @@ REST_S = 0.004
 
 
 class Bonus(Stage):
-    """z = y + 1, once the file `bonus.go` is beside the config."""
+    """z = y + 1, once the file `bonus.go` is beside the config; fails while `bonus.fail` is."""
 
     @property
     def requires(self) -> Mapping[str, ColumnSpec | None]:
@@ -32,6 +32,7 @@ class Bonus(Stage):
 
     def open(self, resources: Resources) -> None:
         self._go: Path = resources.base_path / "bonus.go"
+        self._fail: Path = resources.base_path / "bonus.fail"
 
     def examples(self, inputs: Mapping[str, ColumnSpec]) -> Sequence[Batch]:
         return ()
@@ -40,6 +41,8 @@ class Bonus(Stage):
         until = time.monotonic() + PATIENCE_S
         while not self._go.exists() and time.monotonic() < until:
             time.sleep(0.002)
+        if self._fail.exists():
+            raise ValueError("bonus.fail is there")
         return {"z": batch["y"] + np.float32(1)}
 
 

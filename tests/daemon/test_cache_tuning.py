@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ pipelines:
     stages:
       fetch:
         kind: feature_fetch
+        executor: thread  # only the caches move
         params:
           fetches:
             - {table: user, key: [id], datatype: FP32, output: value, dim: 16}
@@ -120,6 +122,26 @@ async def test_nothing_moves_while_frozen(folder: Path, http: aiohttp.ClientSess
         statistics = daemon.statistics().store
         assert statistics is not None
         assert statistics.ram_bytes_max == MIB
+
+
+@pytest.mark.parametrize(("kept", "begun"), [(3 * MIB, 3 * MIB), (64 * MIB, 8 * MIB), (1, MIB)])
+async def test_start_begins_with_the_ram_that_was_kept_within_the_bounds(
+    kept: int, begun: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sedp.manager.cache_bytes.EVERY_NS", 1 << 60)
+    (folder / "plan.json").write_text(
+        json.dumps({"pipeline": "fetch", "stages": {}, "ram_bytes": kept})
+    )
+    tuned = "    slo: {p99: 1s}\n    tuning: {plan: plan.json}\n    stages:\n"
+    text = CONFIG.replace("ram: 1MiB", "ram: 2MiB").replace("    stages:\n", tuned)
+    async with serving(folder, text) as daemon:
+        while True:
+            statistics = daemon.statistics().store
+            assert statistics is not None
+            if statistics.ram_bytes_max == begun:
+                break
+            await asyncio.sleep(0.002)
+    assert json.loads((folder / "plan.json").read_text())["ram_bytes"] == begun
 
 
 async def test_where_all_tables_are_whole_there_is_nothing_to_move_and_it_is_said(

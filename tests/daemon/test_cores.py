@@ -27,9 +27,12 @@ def test_without_control_groups_affinity_counts(tmp_path: Path) -> None:
     assert usable_cores(tmp_path) == 8
 
 
-def test_quota_of_version_2_is_rounded_up(tmp_path: Path) -> None:
-    files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}
-    assert usable_cores(lay(tmp_path, files)) == 2
+@pytest.mark.parametrize(("quota", "cores"), [(20, 1), (100, 1), (150, 1), (299, 2), (300, 3)])
+def test_quota_of_version_2_is_rounded_down_but_to_one(
+    quota: int, cores: int, tmp_path: Path
+) -> None:
+    files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": f"{quota}000 100000\n"}
+    assert usable_cores(lay(tmp_path, files)) == cores
 
 
 def test_max_is_no_quota(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sedp.daemon.oip.response import write_response
 from sedp.engine.events import Outcome
 
 from . import wire
-from .calls import GOOD, converse, infer_url, outcomes
+from .calls import GOOD, X, converse, infer_url, outcomes
 
 PIPELINE = wire.pipeline({"x": "FP32[n]"}, {"y": "FP32[n]"})
 HERE = __name__.rpartition(".")[0]
@@ -54,8 +55,11 @@ async def serving(folder: Path, pipeline: str = "", stage: str = "") -> AsyncIte
         await daemon.stop()
 
 
-async def ask(http: aiohttp.ClientSession, daemon: Daemon) -> tuple[int, Any]:
-    async with http.post(infer_url(daemon, "shop"), data=GOOD) as response:
+async def ask(http: aiohttp.ClientSession, daemon: Daemon, number: int = 0) -> tuple[int, Any]:
+    """One of many requests, so that none is repeated."""
+    async with http.post(
+        infer_url(daemon, "shop"), data=wire.request(X, id=str(number))[0]
+    ) as response:
         return response.status, await response.json()
 
 
@@ -98,8 +102,9 @@ async def test_slow_stage_is_stood_in_for_and_the_answer_says_so(
         bonus = daemon.statistics().engine.stages[1]
         assert (bonus.timeouts, bonus.fallbacks) == (1, 1)
         (tmp_path / "bonus.go").touch()
+        numbers = count(1)
         while "parameters" in answer:  # until the run that nobody waits for has ended
-            status, answer = await ask(http, daemon)
+            status, answer = await ask(http, daemon, next(numbers))
         assert answer["outputs"][0]["data"] == [3.0, 6.0]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
 
 from sedp.daemon.daemon import Daemon
-from sedp.manager.loop_bounds import HOLDS_NS_MAX
+from sedp.manager.loop_bounds import COMES_NS_MAX, HOLDS_NS_MAX
 
 from . import wire
 from .calls import infer_url, serving
@@ -133,6 +134,41 @@ async def test_auto_has_short_runs_on_the_loop_and_long_ones_in_threads(
         monkeypatch.setattr(Resting, "rest_s", 0.0)
         await ask_until("inline")
         assert await told_place(http, daemon) == {"inline": 1}
+
+
+async def test_moves_of_auto_are_told_with_what_came_and_end_while_frozen(
+    tmp_path: Path, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def told_when(count: int) -> list[dict[str, Any]]:
+        """The moves, the first one first, once there are so many and all are judged."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                await infer(http, daemon)
+                daemon.server.tuning.look_at_executors()
+                _, told = await ask(http, daemon, "GET", "/admin/moves")
+                moves: list[dict[str, Any]] = told["moves"]
+                if len(moves) >= count and all(move["came"] for move in moves):
+                    return moves[::-1]
+
+    monkeypatch.setattr(Resting, "rest_s", 0.0)
+    async with serving(tmp_path, fixed(CONFIG).replace("inline", "auto")) as daemon:
+        first, *_ = await told_when(1)
+        assert (first["pipeline"], first["stage"], first["knob"]) == ("shop", "rest", "executor")
+        assert (first["before"], first["after"]) == ("thread", "inline")
+        assert first["saw"]["run_usual_ns"] < first["saw"]["bound_ns"] == COMES_NS_MAX
+        assert first["expected"]["run_ns"] == first["saw"]["run_usual_ns"]
+        assert first["came"]["run_ns"] > 0
+        assert await ask(http, daemon, "POST", "/admin/tuning/freeze") == (200, {"frozen": True})
+        before = daemon.statistics().load.moves
+        monkeypatch.setattr(Resting, "rest_s", 4 * HOLDS_NS_MAX / 1e9)
+        for _ in range(20):
+            assert await place(http, daemon) == "inline"
+        daemon.server.tuning.look_at_executors()
+        assert daemon.statistics().load.moves == before
+        assert await ask(http, daemon, "POST", "/admin/tuning/thaw") == (200, {"frozen": False})
+        last = (await told_when(before["shop"] + 1))[-1]
+        assert (last["before"], last["after"]) == ("inline", "thread")
+        assert last["came"]["run_ns"] >= 4 * HOLDS_NS_MAX
 
 
 async def test_where_no_bounds_name_executors_the_config_holds_against_the_plan_file(

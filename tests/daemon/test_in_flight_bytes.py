@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -169,6 +170,21 @@ async def test_bound_is_moved_told_and_kept_at_the_door(
         assert (line[0], float(line[1])) == ('pipeline="shop"', part.bytes_max)
         await _check_door(daemon, part)
     assert in_flight.held == 0
+
+
+@pytest.mark.parametrize(
+    ("kept", "begun"), [(5_000_000, 5_000_000), (1 << 40, 64 << 20), (None, 64 << 20)]
+)
+async def test_start_begins_with_the_bound_that_was_kept_as_far_as_the_process_has_it(
+    kept: int | None, begun: int, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"pipeline": "shop", "stages": {}, "in_flight_bytes_max": kept}))
+    text = CONFIG.replace("every: 10m", "every: 10m, plan: plan.json")
+    async with serving(tmp_path, text) as daemon:
+        [part] = daemon.server.front.in_flight.parts()
+        assert part.bytes_max == begun
+    assert json.loads(plan.read_text())["in_flight_bytes_max"] == begun
 
 
 async def connect(daemon: Daemon) -> Client:

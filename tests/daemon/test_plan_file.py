@@ -18,6 +18,7 @@ from sedp.daemon.plan_file import (
     LearnedPlan,
     LearnedStage,
     begin_with,
+    learned_ram,
     read_learned,
     write_learned,
 )
@@ -98,6 +99,17 @@ def test_files_of_before_executors_were_kept_are_read(tmp_path: Path) -> None:
     assert learned.stages["s"].executor is None
 
 
+def test_bytes_are_kept_and_files_without_them_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    learned = LearnedPlan("p", {}, in_flight_bytes_max=3000, ram_bytes=5000)
+    write_learned(path, learned)
+    assert read_learned(pipeline(), tuning(path)) == learned
+    path.write_text('{"pipeline": "p", "stages": {}, "version": 1}')
+    old = read_learned(pipeline(), tuning(path))
+    assert old == LearnedPlan("p", {})
+    assert (learned_ram([None, old, learned]), learned_ram([None, old])) == (5000, 0)
+
+
 def test_without_tuning_the_config_holds(tmp_path: Path) -> None:
     learned = LearnedPlan("p", {"s": LearnedStage.of(StagePlan(9), None)})
     assert begin_with(pipeline(), None, learned).stages[0].use.plan == StagePlan()
@@ -123,6 +135,7 @@ def test_stages_that_are_not_in_the_file_keep_their_knobs() -> None:
             "gpu",
         ),
         (b'{"pipeline": "q", "stages": {}}', "about pipeline 'q'"),
+        (b'{"pipeline": "p", "stages": {}, "ram_bytes": 0}', "ram_bytes"),
     ],
 )
 def test_file_that_is_of_no_use_is_told_of_and_not_used(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 
 import aiohttp
 import numpy as np
@@ -15,8 +16,9 @@ from sedp.answer import Unanswered
 from sedp.daemon.quarantine import DIGESTS_MAX, FAILURES_MAX, KEPT_NS, Quarantine
 from sedp.engine.events import Outcome
 
+from . import test_degraded as degraded
 from . import wire
-from .calls import GOOD, infer_url, outcomes
+from .calls import GOOD, infer_url, outcomes, post
 from .config_file import ConfigFile
 from .conftest import StartDaemon, StartFrom
 from .grpc_front import INFER, call, request, serving
@@ -99,6 +101,30 @@ async def test_poisonous_request_costs_three_runs_and_then_a_422(
     other, _ = wire.request({"x": ("FP32", np.array([7], np.float32))})
     async with http.post(infer_url(daemon, "fail"), data=other) as response:
         assert response.status == 500
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+async def test_request_that_hangs_a_stage_until_its_timeout_counts(
+    fallback: bool, tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    stage = f", timeout: 5ms, concurrency: 8{', fallback: {}' if fallback else ''}"
+    async with degraded.serving(tmp_path, stage=stage) as daemon:
+        statuses = [await post(http, daemon, "shop") for _ in range(4)]
+    assert statuses == [200 if fallback else 504] * FAILURES_MAX + [422]
+
+
+async def test_failure_that_a_fallback_stood_in_for_counts(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    async with degraded.serving(tmp_path, stage=", fallback: {}") as daemon:
+        (tmp_path / "bonus.fail").touch()
+        (tmp_path / "bonus.go").touch()
+        assert [await post(http, daemon, "shop") for _ in range(2)] == [200] * 2
+        (tmp_path / "bonus.fail").unlink()
+        assert await post(http, daemon, "shop") == 200, "in full, so all is forgotten"
+        (tmp_path / "bonus.fail").touch()
+        statuses = [await post(http, daemon, "shop") for _ in range(4)]
+    assert statuses == [200] * FAILURES_MAX + [422]
 
 
 async def test_requests_of_another_pipeline_are_no_concern(

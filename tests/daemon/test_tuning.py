@@ -27,15 +27,16 @@ pipelines:
     slo: {{p99: 500ms}}
     tuning: {{every: 10m, plan: plan.json}}  # a test looks when it likes
     stages:
-      scale: {{kind: "{HERE}.user_stages:Double"}}
+      scale: {{kind: "{HERE}.user_stages:Double", executor: thread}}  # the tuner alone moves
       bonus:
         kind: "{HERE}.load_stages:Keeper"
+        executor: thread
         bounds: {{queue_rows: [4096, 16384], concurrency: [1, 1]}}
   plain:
     inputs: {{x: "FP32[n]"}}
     outputs: {{y: "FP32[n]"}}
     stages:
-      only: {{kind: "{HERE}.user_stages:Double"}}
+      only: {{kind: "{HERE}.user_stages:Double", executor: thread}}
 """
 
 

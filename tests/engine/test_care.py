@@ -65,7 +65,7 @@ def test_a_run_that_takes_too_long_ends_its_events_but_keeps_its_slot() -> None:
     core = lone(StageCare(timeout_ns=10))
     assert core.handle(0, Arrived(1, 0, 1)) == [RunBatch(0, 0, (1,)), SetTimer(0, 10, 0)]
     core.handle(1, Arrived(2, 0, 1))
-    ended: list[AnyCommand] = [Abandon(0), Finish((1,), Outcome.DEADLINE, 0)]
+    ended: list[AnyCommand] = [Abandon(0), Finish((1,), Outcome.DEADLINE, 0, timed_out=True)]
     assert core.handle(10, TimerFired(0, 0)) == ended
     assert core.in_flight == 2  # the first still takes up memory
     assert core.handle(40, BatchFinished(0)) == [RunBatch(1, 0, (2,)), SetTimer(0, 50, 1)]
@@ -78,7 +78,7 @@ def test_with_a_fallback_its_events_go_on_at_once() -> None:
     core.handle(0, Arrived(1, 0, 1))
     assert core.handle(10, TimerFired(0, 0)) == [
         Abandon(0),
-        FallBack(0, (1,)),
+        FallBack(0, (1,), failed=True),
         Finish((1,), Outcome.ANSWERED),
     ]
     assert core.in_flight == 0
@@ -101,7 +101,7 @@ def test_a_failed_event_falls_back_only_when_it_failed_alone() -> None:
     core.handle(0, Arrived(2, 0, 1))
     assert core.handle(1, BatchFinished(0, failed=True)) == [RunBatch(1, 0, (1,))]
     assert core.handle(2, BatchFinished(1, failed=True)) == [
-        FallBack(0, (1,)),
+        FallBack(0, (1,), failed=True),
         Finish((1,), Outcome.ANSWERED),
         RunBatch(2, 0, (2,)),
     ]

@@ -29,11 +29,11 @@ async def test_a_hung_stage_is_replaced_by_its_fallback() -> None:
     engine = Engine([careful(stage, care, y=-1.0)])
     answer = await engine.infer("p", request(1, 2))
     assert answer["y"].tolist() == [-1, -1]
-    assert answer.degraded == ("double",)
+    assert (answer.degraded, answer.failed) == (("double",), True)
     stage.gate.set()
     answer = await engine.infer("p", request(3))
     assert answer["y"].tolist() == [6]
-    assert answer.degraded == ()
+    assert (answer.degraded, answer.failed) == ((), False)
     statistics = engine.statistics()
     assert statistics.pipelines[0].degraded == {"double": 1}
     assert (statistics.stages[0].timeouts, statistics.stages[0].fallbacks) == (1, 1)
@@ -47,6 +47,7 @@ async def test_without_a_fallback_a_hung_stage_ends_its_events_by_its_own_time()
     with pytest.raises(Unanswered) as unanswered:
         await engine.infer("p", request(1))
     assert (unanswered.value.outcome, unanswered.value.stage) == (Outcome.DEADLINE, "double")
+    assert unanswered.value.failed
     stage.gate.set()
     await engine.drained()
     engine.close()

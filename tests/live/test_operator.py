@@ -9,7 +9,8 @@ import numpy as np
 
 from sedp.columns import Array, Batch, ColumnSpec, Level, TensorSpec
 from sedp.engine.graph import StageCare
-from sedp.operator import Operator
+from sedp.manager.loop_bounds import COMES_NS_MAX, HOLDS_NS_MAX
+from sedp.operator import RUNS_AFTER, Operator
 from sedp.payload import Payload
 from sedp.pipeline import StageUse, compile_pipeline
 from sedp.stage import Params, Stage
@@ -103,3 +104,25 @@ def test_runs_that_may_be_given_up_never_come_to_the_loop() -> None:
 def test_a_fixed_executor_is_kept() -> None:
     assert not any(places(operate(lambda: None, "thread"), 50))
     assert all(places(operate(lambda: burn(1), "inline"), 20))
+
+
+def test_flips_are_told_with_the_usual_run_before_and_the_runs_since() -> None:
+    work = iter([0.0] * 60)
+    operator = operate(lambda: burn(next(work, 10.0)))
+    places(operator, 80)
+    there, back = operator.flips[0], operator.flips[-1]
+    assert (there.inline, back.inline) == (True, False)
+    assert there.run_ns < COMES_NS_MAX < HOLDS_NS_MAX <= back.run_ns
+    assert 0 < there.runs <= RUNS_AFTER
+    assert back.total_ns >= 10_000_000 * back.runs
+    assert there.at_ns < back.at_ns
+
+
+def test_what_is_held_stays_and_flips_when_it_is_let_go() -> None:
+    operator = operate(lambda: None)
+    operator.is_held = True
+    assert not any(places(operator, 60))
+    assert not operator.flips
+    operator.is_held = False
+    assert any(places(operator, 40))
+    assert operator.flips[0].inline

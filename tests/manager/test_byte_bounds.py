@@ -148,7 +148,11 @@ def test_move_explains_itself_and_is_of_no_stage() -> None:
     assert (move.before, move.after) == (CEILING, CEILING // 2)
     assert move.saw.keys() >= {"capacity_s", "request_bytes_mean", "request_bytes_max", "refused"}
     assert "within the target" in move.reason
-    assert move in run.moves
+    assert move.number in [made.number for made in run.moves]
+    assert move.expected is not None
+    assert (move.expected.gain, move.expected.capacity_s > 100) == (1.0, True)
+    assert move.came is not None
+    assert move.came.answered_s == pytest.approx(100, rel=0.2)
     plans = {("p", "s0"): PLANS[0]}
     assert change_plans(plans, [move]) == {}
     assert change_executors([move]) == {}

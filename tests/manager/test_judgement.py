@@ -52,7 +52,7 @@ def move(knob: str = "concurrency", before: int = 1, after: int = 2) -> Move:
 def test_verdict_follows_what_was_answered_in_time(
     before: Window, after: Window, verdict: str
 ) -> None:
-    assert Trial([move()], before).judge(after).verdict == verdict
+    assert Trial([move()], before, 1).judge(after).verdict == verdict
 
 
 def test_failed_steps_are_tabu_and_so_is_more_of_them() -> None:

@@ -166,11 +166,15 @@ def test_every_move_says_what_was_seen_tried_expected_and_came() -> None:
     run = machine().serve(chain(*SMALL), phases((500.0, 20)), tuner)
     log = msgspec.json.decode(tuner.log.to_json(), type=list[Move])
     assert [move.number for move in log] == list(range(1, len(run.moves) + 1))
-    tried = [move for move in log if move.expected]
-    assert tried
-    for move in tried:
+    for move in log:
         assert move.expected is not None
-        assert move.expected.gain > 1
+        assert move.expected.capacity_s > 0
+        assert move.expected.p99_ns > 0
+    told = [move.came is not None for move in log]
+    assert all(told[:-3]), "of all but those of the last windows"
+    tried = [move for move in log if move.expected and move.expected.gain > 1]
+    assert {move.knob for move in log} > {move.knob for move in tried}
+    for move in tried:
         assert move.saw["target_ns"] == TARGET_NS
         assert move.saw["lost_share"] > 0 or move.saw["p99_ns"] > TARGET_NS
         assert "promise" in move.reason
