@@ -40,7 +40,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory, address: str) -> Iterator[Tre
 
 
 def test_a_rolling_restart_cuts_off_few_calls_and_says_so(tree: Tree, address: str) -> None:
-    """Not none: a call that reaches a worker in the moment it closes its port can be cut off."""
+    """Not none: some of the calls on their way to a worker that leaves are cut off."""
     total = 0
     failures: Counter[StatusCode] = Counter()
     for _ in range(ROLLS):
