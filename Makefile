@@ -57,7 +57,8 @@ syscall-faults: $(VENV)/installed-dev  ## let system calls fail at FAULTS=2000 p
 
 workers: $(VENV)/installed-dev  ## kill KILLS=50 workers, replace all ROLLS=10 times, reload RELOADS=100 times, under load
 	@SEDP_KILLS=$(or $(KILLS),50) SEDP_ROLLS=$(or $(ROLLS),10) SEDP_RELOADS=$(or $(RELOADS),100) SEDP_PAUSE_S=0 \
-		SEDP_REPLACED_S=2 $(BIN)/python -m pytest --timeout 0 tests/supervisor/test_workers.py
+		SEDP_ANSWERS=50000 SEDP_REPLACED_S=2 $(BIN)/python -m pytest -s --timeout 0 tests/supervisor/test_workers.py \
+		tests/supervisor/test_grpc_workers.py
 
 slow-clients: $(VENV)/installed-dev  ## 540 slow clients come and go ROUNDS=10 times; what others wait
 	@SEDP_SLOW_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest -s --timeout 0 tests/operations/test_slow_clients.py

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
+import signal
 from collections import Counter
+from concurrent.futures import Future
+from pathlib import Path
 
 from tests.background import Background
 
-from .tree import BODY, INFER
+from .tree import BODY, INFER, wait_for
 
 HEAD = (
     f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(BODY)}\r\n%s\r\n"
@@ -29,11 +33,15 @@ class Load(Background):
     Args:
         keeping: callers that keep their connection as long as the server does.
         fresh: callers that take a new connection for each request.
+        looks: they look whether a connection was closed before they use it again; else a request
+            on it fails.
     """
 
-    def __init__(self, port: int, *, keeping: int, fresh: int) -> None:
+    def __init__(self, port: int, *, keeping: int, fresh: int, looks: bool = False) -> None:
         self.answered = 0
+        self.in_flight = 0
         self.failures: Counter[str] = Counter()
+        self._looks = looks
         self._port = port
         self._requests = [KEEP] * keeping + [ONCE] * fresh
         super().__init__()
@@ -42,13 +50,34 @@ class Load(Background):
     def failed(self) -> int:
         return self.failures.total()
 
+    def kill(self, pid: int) -> int:
+        """Kill a process; the requests that were in flight then, of all callers.
+
+        No caller goes on before the process is gone with all its connections, so that no request
+        is sent to one that is dying.
+        """
+        found: Future[int] = Future()
+
+        def kill() -> None:
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: not Path(f"/proc/{pid}").exists())
+            found.set_result(self.in_flight)
+
+        self._loop.call_soon_threadsafe(kill)
+        return found.result()
+
     async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
         await asyncio.gather(*(self._call(request) for request in self._requests))
 
     async def _call(self, request: bytes) -> None:
         writer: asyncio.StreamWriter | None = None
         while not self._is_over:
             await asyncio.sleep(PAUSE_S)
+            if self._looks and writer is not None and _is_closed(writer):
+                writer.close()
+                writer = None
+            self.in_flight += 1
             try:
                 if writer is None:
                     reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -68,5 +97,14 @@ class Load(Background):
                 if writer is not None:
                     writer.close()
                 writer = None
+            finally:
+                self.in_flight -= 1
         if writer is not None:
             writer.close()
+
+
+def _is_closed(writer: asyncio.StreamWriter) -> bool:
+    """By the other side; nothing else can be read of a connection that waits for a request."""
+    if writer.is_closing():
+        return True
+    return bool(select.select([writer.get_extra_info("socket")], [], [], 0)[0])

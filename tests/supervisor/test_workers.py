@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
+
+from tests.operations.figures import tell
 
 from .load import Load
 from .tree import Tree, served, wait_for, write_config
@@ -21,7 +25,9 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("SEDP_KILLS", "2"))
 ROLLS = int(os.environ.get("SEDP_ROLLS", "1"))
 RELOADS = int(os.environ.get("SEDP_RELOADS", "5"))
+ANSWERS = int(os.environ.get("SEDP_ANSWERS", "0"))  # at least, of all rolling restarts together
 REPLACED_S = float(os.environ.get("SEDP_REPLACED_S", "15"))
+HELD_S = 2.0  # the goal of a replacement, by the signal that kills its predecessor
 
 
 @pytest.fixture(scope="module")
@@ -39,36 +45,74 @@ def test_connections_are_shared_evenly(tree: Tree) -> None:
     assert load.failed == 0
 
 
+def replaced_s(tree: Tree, victim: int, start: float) -> float:
+    """Seconds from `start` until another worker serves in the place of a victim."""
+
+    def is_replaced() -> bool:
+        pids = tree.pids()
+        return len(pids) == 2 and victim not in pids
+
+    wait_for(is_replaced)
+    return time.monotonic() - start
+
+
 def test_a_killed_worker_costs_only_what_it_had_and_is_replaced_at_once(tree: Tree) -> None:
     dice = random.Random(1)
     took: list[float] = []
+    failed = had = 0
     for _ in range(KILLS):
-        with Load(tree.data_port, keeping=8, fresh=0) as load:
+        with Load(tree.data_port, keeping=8, fresh=0, looks=True) as load:
             wait_for(lambda load=load: load.answered > 100)
-            before = tree.workers()
-            victim = dice.choice(before)
-            os.kill(victim["pid"], signal.SIGKILL)
-            pids = {worker["pid"] for worker in before}
-            wait_for(lambda pids=pids: set(tree.pids()) != pids)
-            took.append(
-                wait_for(lambda v=victim: len(tree.pids()) == 2 and v["pid"] not in tree.pids())
-            )
-        assert load.failed <= victim["connections"], load.failures
+            victim = dice.choice(tree.workers())
+            start = time.monotonic()
+            in_flight = min(load.kill(victim["pid"]), victim["connections"])
+            took.append(replaced_s(tree, victim["pid"], start))
+        assert load.failed <= in_flight, load.failures
+        failed += load.failed
+        had += in_flight
+    tell(
+        f"{KILLS} kills: replaced after {max(took):.2f} s at worst, by the kill; {failed} requests "
+        f"failed, at most {had} were in flight"
+    )
     assert max(took) <= REPLACED_S
 
 
+def test_a_replacement_that_is_held_back_is_seen(tree: Tree) -> None:
+    victim = tree.pids()[0]
+    tree.process.send_signal(signal.SIGSTOP)
+    release = threading.Timer(HELD_S, tree.process.send_signal, [signal.SIGCONT])
+    start = time.monotonic()
+    release.start()
+    os.kill(victim, signal.SIGKILL)
+    assert replaced_s(tree, victim, start) > HELD_S
+    release.join()
+
+
 def test_a_rolling_restart_fails_no_request(tree: Tree) -> None:
-    for _ in range(ROLLS):
+    total = 0
+    for number in range(1, ROLLS + 1):
         before = tree.pids()
         with Load(tree.data_port, keeping=6, fresh=2) as load:
             wait_for(lambda load=load: load.answered > 100)
             assert tree.change("/admin/restart")[0] == 200
             after = tree.pids()
-            answered = load.answered
-            wait_for(lambda load=load, answered=answered: load.answered > answered + 100)
+            goal = max(load.answered + 100, ANSWERS * number // ROLLS - total)
+            wait_for(lambda load=load, goal=goal: load.answered > goal)
+        total += load.answered
         assert load.failures == {}
         assert len(after) == 2
         assert not set(before) & set(after)
+    tell(f"{ROLLS} rolling restarts: 0 of {total} requests failed")
+    assert total >= ANSWERS
+
+
+def test_workers_that_are_killed_and_not_drained_are_seen(tree: Tree) -> None:
+    with Load(tree.data_port, keeping=6, fresh=2) as load:
+        wait_for(lambda: load.answered > 100)
+        for victim in tree.pids():
+            os.kill(victim, signal.SIGKILL)
+            replaced_s(tree, victim, 0)
+    assert load.failed > 0
 
 
 def test_a_signal_restarts_too_and_sigterm_to_a_worker_replaces_it(tree: Tree) -> None:
