@@ -73,6 +73,10 @@ class Table(Protocol):
 class Store(Protocol):
     """Where stages find tables; `sedp.storage` is the one that ships."""
 
+    @property
+    def publications(self) -> int:
+        """Another number once any table has another current version; cheap, from any thread."""
+
     def table(self, name: str, version: int | None = None) -> Table:
         """The current version of a table, or the one asked for.
 

@@ -4,7 +4,8 @@
 stages that compute them, keeps their scores and puts everybody's together. All that the second
 half knows of a request (its keys, when it was looked up, in which table) comes to it in columns
 `NAME.…` of the first: so both always mean the same key, and a pipeline that is replaced shares
-nothing with the one before.
+nothing with the one before. Once a table of the store has another current version, all scores that
+were asked for before are void.
 
 Finding and keeping scores has its price for every candidate, hit or not. It is soon earned around a
 costly ranker; around a cheap one it is lost where fewer than some 50 to 60 % of the candidates hit.
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.columns import Array, Batch, ColumnSpec, Level, zero_batch
-from sedp.stage import Resources, Stage
+from sedp.stage import Resources, Stage, Store
 from sedp.stages.score_table import Ages, CacheStatistics, ScoreKeys, ScoreTable
 from sedp.stages.table_keys import level_of, raw_keys
 from sedp.units import HOUR, MIB, MILLISECOND, MINUTE, SECOND, byte_count, duration
@@ -109,6 +110,8 @@ class QueryCache(Stage):
         self._ages = Ages(params.ttl_ns, params.stale_ttl_ns, params.pending_ns)
         self._columns = shared_columns(params.name, params.scores)
         self._table: ScoreTable | None = None
+        self._store: Store | None = None
+        self._publications = 0
 
     @property
     def requires(self) -> Mapping[str, ColumnSpec | None]:
@@ -141,9 +144,14 @@ class QueryCache(Stage):
         self._table = ScoreTable(
             len(params.scores), params.memory_bytes, self._ages, params.fallback
         )
+        self._store = resources.store
+        self._publications = self._published()
+
+    def _published(self) -> int:
+        return 0 if self._store is None else self._store.publications
 
     def close(self) -> None:
-        self._table = None
+        self._table = self._store = None
 
     def examples(self, inputs: Mapping[str, ColumnSpec]) -> Sequence[Batch]:
         """No events: nobody's scores are looked up, and no candidate is marked."""
@@ -162,6 +170,10 @@ class QueryCache(Stage):
         may_be_stale = bool(
             events and params.stale_above and batch[PRESSURE][0] >= params.stale_above
         )
+        publications = self._published()
+        if events and publications != self._publications:
+            self._table.void(now_ns)  # before anybody goes by the number
+            self._publications = publications
         found = self._table.look_up(keys, now_ns, may_be_stale=may_be_stale)
         request = np.empty((events, 5), np.int64)
         request[:, 0], request[:, 1] = keys.users.view(np.int64), keys.tenants.view(np.int64)

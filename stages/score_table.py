@@ -234,6 +234,12 @@ class ScoreTable:
             self._feedbacks += len(users)
             self._forgotten += note_feedback(*self._feedback, users, now_ns)
 
+    def void(self, now_ns: int) -> None:
+        """All scores that were asked for until now are void."""
+        floors = self._feedback.times[:, WAYS]
+        with self._using:
+            np.maximum(floors, now_ns, out=floors)
+
     def statistics(self) -> CacheStatistics:
         """A frozen snapshot."""
         with self._using:

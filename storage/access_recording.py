@@ -186,6 +186,11 @@ class RecordedStore:
         table = self._store.table(name).statistics()
         return table.rows, table.spec.row_bytes
 
+    @property
+    def publications(self) -> int:
+        """See `ParameterStore.publications`."""
+        return self._store.publications
+
     def table(self, name: str, version: int | None = None) -> RecordedTable:
         """See `ParameterStore.table`."""
         return RecordedTable(self._store.table(name, version), self._recorder)

@@ -3,6 +3,7 @@
     path/rocksdb/   the truth: every row of every version, and the catalogue
     path/lmdb/      copies for fast reading; may be deleted at any time
     path/import/    files of an import under way
+    path/wishes/    what readers would have in LMDB, for the writer
 
 One process opens a store for writing, any number beside it read-only; they follow what it does.
 An import builds a new version next to the live one and then swaps the catalogue; the version that
@@ -163,19 +164,7 @@ class ParameterStore:
         Raises:
             StoreError: there is none such, or the store is read-only.
         """
-        writer = self._parts.writer("roll back")
-        with writer.importing:
-            catalogue = self._versions.catalogue
-            current = catalogue.current_version(name)
-            others = [other for other in catalogue.versions(name) if other != current]
-            chosen = version if version is not None else max(others, default=None)
-            if chosen is None or chosen not in catalogue.versions(name):
-                kept = ", ".join(map(str, catalogue.versions(name))) or "none"
-                raise StoreError(
-                    f"table {name!r} cannot go to version {chosen or 'before'}; versions kept: "
-                    f"{kept}"
-                )
-            writer.publish(catalogue.with_current(name, chosen))
+        self._parts.writer("roll back").roll_back(name, version)
         return self.table(name).spec
 
     def back_up(self, folder: Path) -> None:
@@ -242,6 +231,11 @@ class ParameterStore:
         guard.check(keys, rows, durability, id)
         stored = guard.spec.encode(rows)
         return writer.updates.submit(Update(guard.spec, keys.copy(), stored, durability, id))
+
+    @property
+    def publications(self) -> int:
+        """Another number once any table has another current version."""
+        return self._versions.publications
 
     @property
     def lags(self) -> bool:

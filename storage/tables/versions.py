@@ -42,11 +42,13 @@ class TableVersions:
         self._versions: dict[tuple[str, int], TableVersion] = {}
         self._tables: dict[str, Table] = {}
         self.catalogue = Catalogue()
+        self.publications = 0  # catalogues adopted that made another version current
 
     def adopt(self, catalogue: Catalogue) -> set[Entry]:
         """Make what is new, follow what is current, retire what is gone; returns the last."""
         with self._lock:
             gone = set(self.catalogue.entries) - set(catalogue.entries)
+            is_news = set(self.catalogue.current) != set(catalogue.current)
             self.catalogue = catalogue
             for entry in catalogue.entries:
                 if _key(entry) not in self._versions:
@@ -55,6 +57,7 @@ class TableVersions:
                 version = self._versions[_key(entry)]
                 table = self._tables.setdefault(entry.spec.name, Table(version))
                 table.follow(version)
+            self.publications += is_news  # last, for who sees it must see the versions
             for entry in gone:
                 self._versions.pop(_key(entry)).retire(
                     f"table {entry.spec.name!r} version {entry.spec.version} was dropped; take the "

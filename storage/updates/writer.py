@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sedp.errors import StoreError
 from sedp.storage.catalogue import Catalogue
 from sedp.storage.imports.loader import Loader
 from sedp.storage.lmdb.database import LmdbDatabase
@@ -47,3 +48,22 @@ class Writer:
             self.versions.adopt(catalogue)
         self.versions.divide_ram()
         self.loader.clean(catalogue)
+
+    def roll_back(self, name: str, version: int | None) -> None:
+        """Make another kept version of a table current; without a number the highest other one.
+
+        Raises:
+            StoreError: there is none such.
+        """
+        with self.importing:
+            catalogue = self.versions.catalogue
+            current = catalogue.current_version(name)
+            others = [other for other in catalogue.versions(name) if other != current]
+            chosen = version if version is not None else max(others, default=None)
+            if chosen is None or chosen not in catalogue.versions(name):
+                kept = ", ".join(map(str, catalogue.versions(name))) or "none"
+                raise StoreError(
+                    f"table {name!r} cannot go to version {chosen or 'before'}; versions kept: "
+                    f"{kept}"
+                )
+            self.publish(catalogue.with_current(name, chosen))

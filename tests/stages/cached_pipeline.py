@@ -62,6 +62,7 @@ class CachedPipeline:
         rank_fallback: Mapping[str, float] | None = None,
         plan: StagePlan | None = None,
         executor: str = "auto",
+        store: Any = None,
         **params: Any,
     ) -> None:
         self.cache = make_stage(
@@ -81,7 +82,7 @@ class CachedPipeline:
         self.pipeline: Pipeline = compile_pipeline(
             "p", INPUTS, {"score": TensorSpec.parse("FP32[n]")}, uses
         )
-        self.cache.open(Resources(Path()))
+        self.cache.open(Resources(Path(), store=store))
 
 
 def request(user: int, items: Sequence[int]) -> Batch:

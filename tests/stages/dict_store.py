@@ -71,6 +71,7 @@ class DictStore:
 
     def __init__(self) -> None:
         self.tables: dict[str, DictTable] = {}
+        self.publications = 0
 
     def add(
         self, name: str, dtype: str, rows: Mapping[int, Row], default: Row | None = None

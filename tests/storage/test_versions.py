@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,21 @@ def test_rolled_back_version_answers_tables_already_held(store: ParameterStore) 
     assert store.statistics().tables[0].resident
     assert store.roll_back("user", 2).version == 2
     assert holds(store, None, 2)
+
+
+def test_publications_tell_of_other_current_versions_alone(tmp_path: Path) -> None:
+    with ParameterStore.open(tmp_path, create=True) as store:
+        seen = [store.publications]
+        for change in (
+            lambda: fill(store, 1),
+            lambda: store.update("user", KEYS[:5], make_rows(SPEC, KEYS[:5], 9)),
+            lambda: fill(store, 2),
+            lambda: store.roll_back("user"),
+            store.refresh,
+        ):
+            change()
+            seen.append(store.publications)
+    assert [after - before for before, after in pairwise(seen)] == [1, 0, 1, 1, 0]
 
 
 def test_roll_back_is_remembered_and_the_next_import_keeps_what_was_current(
