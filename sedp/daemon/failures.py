@@ -18,6 +18,7 @@ from sedp.engine.events import Outcome
 
 CALLER_GONE = 499  # for logs and counters only: there is nobody left to read it
 RETRY_AFTER_S_MAX = 3
+NOT_LOADED = "could not be loaded"  # begins a reason
 LOG_LINES_BURST = 10
 LOG_LINE_GAP_NS = 1_000_000_000  # one line a second once the burst is spent
 
@@ -99,3 +100,12 @@ class FailureLog:
         self._left_out_before = self.lines_left_out
         note = f" ({left_out} lines left out before this one)" if left_out else ""
         self._logger.warning("%s%s", text, note, exc_info=error)
+
+
+def what_callers_see(reason: str) -> str:
+    """Of why a pipeline is not loaded: what an exception said may hold paths, for operators alone.
+
+    Args:
+        reason: as the index of the admin plane has it.
+    """
+    return f"{NOT_LOADED}; the log says why" if reason.startswith(NOT_LOADED) else reason

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
+from sedp.daemon.failures import NOT_LOADED, what_callers_see
 from sedp.daemon.live_change import can_follow, follow
 from sedp.daemon.monitoring.engine_totals import EngineTotals
 from sedp.daemon.served import PipelineOpener, PipelineState, Place, Replacement, Served, State
@@ -82,7 +83,8 @@ class Repository:
         """
         place = self._place(name)
         if place.served is None:
-            text = f"pipeline {name!r} is not loaded: {place.reason}; load it on the admin plane"
+            why = what_callers_see(place.reason)
+            text = f"pipeline {name!r} is not loaded: {why}; load it on the admin plane"
             raise RequestError(text, 404)
         have = place.served.pipeline.version
         if version is not None and version != have:
@@ -270,7 +272,8 @@ class Repository:
             [fresh] = (await self._opener.open([renew(place.pipeline)])).values()
         except SedpError as err:
             place.state = State.READY if place.served else State.UNAVAILABLE
-            place.reason = f"could not be loaded: {err}"
+            place.reason = f"{NOT_LOADED}: {err}"
+            log.warning("pipeline %r %s", place.pipeline.name, place.reason)
             raise
         self._serve(place, fresh)
         self.on_change()

@@ -9,6 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sedp.daemon.failures import what_callers_see
+
 from .calls import until
 from .config_file import ConfigFile, keep_asking
 from .conftest import StartFrom
@@ -61,6 +63,33 @@ async def test_load_that_fails_leaves_the_old_one_serving_and_says_why(
     (tmp_path / "model").write_text("6")
     assert await operator.load("one") == (200, {})
     assert await operator.index() == {"one": ("READY", "")}
+
+
+async def test_why_a_load_failed_is_told_to_operators_alone(
+    start_from: StartFrom, config: ConfigFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "model").write_text("5")
+    config.write(one="file: model")
+    operator = await start_from(config)
+    assert (await operator.unload("one"))[0] == 200
+    (tmp_path / "model").unlink()
+    assert (await operator.load("one"))[0] == 400
+    told = str(await operator.infer("one"))
+    assert "'one' is not loaded: could not be loaded; the log says why" in told
+    assert str(tmp_path) not in told
+    for seen in ((await operator.index())["one"][1], caplog.text):
+        assert str(tmp_path / "model") in seen
+
+
+@pytest.mark.parametrize(
+    ("reason", "seen"),
+    [
+        ("unloaded", "unloaded"),
+        ("could not be loaded: /srv/x", "could not be loaded; the log says why"),
+    ],
+)
+def test_callers_see_no_more_of_a_reason_than_they_need(reason: str, seen: str) -> None:
+    assert what_callers_see(reason) == seen
 
 
 async def test_no_request_fails_while_its_pipeline_is_replaced(

@@ -6,14 +6,15 @@ that exposing this port never exposes them, and so that all workers hear of it.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
 from sedp.daemon.access.caller import Scope
+from sedp.daemon.failures import what_callers_see
 from sedp.daemon.grpc.messages import PACKAGE, message_class
 from sedp.daemon.grpc.request import Head, Translator
 from sedp.daemon.grpc.response import write_response
@@ -150,7 +151,8 @@ class InferenceService:
         states = self._repository.index()
         if request.ready:
             states = [state for state in states if state.state is State.READY]
-        return {"models": [dataclasses.asdict(state) for state in states]}
+        seen = [replace(state, reason=what_callers_see(state.reason)) for state in states]
+        return {"models": [asdict(state) for state in seen]}
 
 
 def _reader(name: str, give: Give) -> Callable[[GrpcCall, bytes], Awaitable[bytes]]:
