@@ -7,6 +7,8 @@ knows whose fault it was; so does a failure that a fallback stood in for. A dige
 time after its last failure, since what made it fail may be mended; one that is answered by all
 stages that were tried is forgotten at once.
 
+While most requests fail it is not these that are to blame: then no failure counts.
+
 Each worker counts for itself: of several workers each tries a request so often.
 
 While nothing has failed no body is hashed.
@@ -24,6 +26,8 @@ FAILURES_MAX = 3  # runs; then it is refused
 DIGESTS_MAX = 4096  # those that failed last
 KEPT_NS = 60_000_000_000  # since the last failure
 DIGEST_BYTES = 16
+OUTAGE_SHARE = 0.5  # of the latest requests failed
+_WEIGHT = 1 / 32  # of one of them
 
 
 class Quarantine:
@@ -33,10 +37,11 @@ class Quarantine:
         refused: requests that were not run, counted from the start.
     """
 
-    __slots__ = ("_failures", "refused")
+    __slots__ = ("_failures", "_share", "refused")
 
     def __init__(self) -> None:
         self.refused = 0
+        self._share = 0.0  # of the latest requests, those that failed
         self._failures: OrderedDict[bytes, tuple[int, int]] = OrderedDict()  # count, when last
 
     def __len__(self) -> int:
@@ -62,7 +67,10 @@ class Quarantine:
         return digest
 
     def failed(self, body: bytes, now_ns: int) -> None:
-        """Remember that a request failed."""
+        """Remember that a request failed, unless most do."""
+        self._share += _WEIGHT * (1 - self._share)
+        if self._share >= OUTAGE_SHARE:
+            return
         self._forget(now_ns)
         digest = _digest(body)
         count, _ = self._failures.pop(digest, (0, 0))
@@ -72,6 +80,7 @@ class Quarantine:
 
     def answered(self, digest: bytes | None) -> None:
         """Forget a request's failures: it does not always fail."""
+        self._share -= _WEIGHT * self._share
         if digest is not None:
             self._failures.pop(digest, None)
 

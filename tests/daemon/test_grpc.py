@@ -119,7 +119,8 @@ async def test_without_a_request_id_each_call_gets_one_of_its_own(
 
 async def test_metadata_is_that_of_rest(channel: grpc.aio.Channel) -> None:
     server = await ask(channel, "ServerMetadata")
-    assert (server.name, list(server.extensions)) == ("sedp", ["statistics", "model_configuration"])
+    assert server.name == "sedp"
+    assert list(server.extensions) == ["schedule_policy", "statistics", "model_configuration"]
     model = await ask(channel, "ModelMetadata", name="double", version="1")
     assert (model.name, list(model.versions), model.platform) == ("double", ["1"], "sedp_pipeline")
     assert [(t.name, t.datatype, list(t.shape)) for t in model.inputs] == [("x", "FP32", [-1])]

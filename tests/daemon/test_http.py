@@ -50,6 +50,7 @@ async def test_server_metadata_is_at_both_paths(
             assert metadata["name"] == "sedp"
             assert metadata["extensions"] == [
                 "binary_tensor_data",
+                "schedule_policy",
                 "statistics",
                 "model_configuration",
             ]

@@ -31,6 +31,27 @@ def is_refused(quarantine: Quarantine, body: bytes, now_ns: int) -> bool:
     return quarantine.refused > refused
 
 
+def answer_others(quarantine: Quarantine) -> None:
+    for _ in range(2):
+        quarantine.answered(None)
+
+
+def test_no_request_is_to_blame_while_most_fail() -> None:
+    quarantine = Quarantine()
+    for number in range(100):
+        quarantine.failed(b"%d" % number, 0)
+    for _ in range(2 * FAILURES_MAX):
+        assert not is_refused(quarantine, b"popular", 0)
+        quarantine.failed(b"popular", 0)
+    for _ in range(100):
+        quarantine.answered(None)
+    for _ in range(FAILURES_MAX):
+        assert not is_refused(quarantine, b"bad", 0)
+        quarantine.failed(b"bad", 0)
+    assert is_refused(quarantine, b"bad", 0)
+    assert not is_refused(quarantine, b"popular", 0)
+
+
 def test_request_is_refused_unrun_from_the_third_failure_on() -> None:
     quarantine = Quarantine()
     for _ in range(FAILURES_MAX):
@@ -60,6 +81,7 @@ def test_only_so_many_are_remembered_and_the_oldest_goes() -> None:
     for number in range(DIGESTS_MAX + 5):
         for _ in range(FAILURES_MAX):
             quarantine.failed(b"%d" % number, 0)
+            answer_others(quarantine)
     assert len(quarantine) == DIGESTS_MAX
     assert not is_refused(quarantine, b"4", 0)
     assert is_refused(quarantine, b"5", 0)
@@ -72,6 +94,7 @@ def test_quarantine_is_a_count_of_failures_that_time_and_answers_undo(
     quarantine, model, now_ns = Quarantine(), dict[int, tuple[int, int]](), 0
     for number, fails, gap_ns in steps:
         now_ns += gap_ns
+        answer_others(quarantine)
         model = {n: kept for n, kept in model.items() if now_ns - kept[1] < KEPT_NS}
         body, count = b"%d" % number, model.get(number, (0, 0))[0]
         assert is_refused(quarantine, body, now_ns) == (count >= FAILURES_MAX)

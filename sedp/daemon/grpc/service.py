@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SERVICE_NAME = f"{PACKAGE}.GRPCInferenceService"
 
-EXTENSIONS = ("statistics", "model_configuration")
+EXTENSIONS = ("schedule_policy", "statistics", "model_configuration")
 
 Statistics = Callable[[str | None], Awaitable[Mapping[str, Any]]]
 Give = Callable[[Any], Awaitable[Mapping[str, Any]]]

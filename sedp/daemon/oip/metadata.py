@@ -22,7 +22,12 @@ EXAMPLE_VALUES: dict[type, list[Any]] = {
 }
 
 
-DATA_EXTENSIONS = ("binary_tensor_data", "statistics", "model_configuration")
+DATA_EXTENSIONS = (
+    "binary_tensor_data",
+    "schedule_policy",  # the request parameters `priority` and `timeout`
+    "statistics",
+    "model_configuration",
+)
 ADMIN_EXTENSIONS = ("model_repository", "model_repository(unload_dependents)")
 
 
