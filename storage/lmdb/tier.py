@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -21,7 +20,7 @@ from sedp.storage.ram.mapping import let_go
 from sedp.storage.rows.bucket import PAGE_BYTES, BucketShape, places_of
 from sedp.storage.rows.record import TRAILER_BYTES
 from sedp.storage.rows.scan import RecordSlice, check_records
-from sedp.storage.tier import Keys, Mask, Rows, TierStatistics
+from sedp.storage.tier import Keys, Mask, Rows, TierCounts, TierStatistics
 
 _WANTED_MOST = 255  # a sketch counts to 15
 
@@ -45,8 +44,7 @@ class LmdbTier:
         self._entry = entry
         self._name = entry.name
         self.shape = shape
-        self._lock = threading.Lock()
-        self._lookups = self._hits = self._corrupt = 0
+        self._counts = TierCounts()
         self.is_cold = False  # the last batch had to wait for the disk
 
     @property
@@ -76,10 +74,7 @@ class LmdbTier:
             if snapshot is not None:
                 held, corrupt = self._read(snapshot, keys, wanted, out, missing, found)
         self.is_cold = is_cold(blocks_read() - blocks, len(wanted))
-        with self._lock:
-            self._lookups += len(wanted)
-            self._hits += held
-            self._corrupt += corrupt
+        self._counts.add_batch(len(wanted), held, corrupt)
         return found[:held], corrupt
 
     def _read(
@@ -171,8 +166,7 @@ class LmdbTier:
             first += len(values)
             part = check_records(keys[:count], records[:count], self._entry.seed)
             part = replace(part, corrupt=part.corrupt + misplaced)
-            with self._lock:
-                self._corrupt += part.corrupt
+            self._counts.add_corrupt(part.corrupt)
             yield part
 
     def let_go(self) -> None:
@@ -183,6 +177,4 @@ class LmdbTier:
 
     def statistics(self) -> TierStatistics:
         """A frozen snapshot."""
-        rows, size = self._database.size(self._name)
-        with self._lock:
-            return TierStatistics("lmdb", self._lookups, self._hits, self._corrupt, rows, size)
+        return self._counts.statistics("lmdb", *self._database.size(self._name))
