@@ -30,8 +30,8 @@ def stats(path: Path, as_json: bool) -> None:
     """Show the tables of the store at PATH; a process that serves from it may go on.
 
     The current version of each table is shown, with what it takes on disk and, of a delta, the
-    versions that it chains on. What RAM holds and how
-    it is asked belongs to the process that serves: its status page shows that.
+    versions that it chains on. What RAM holds, and how often each tier is asked and answers, by
+    keys and by requests, belongs to the process that serves: its status page and metrics show that.
     """
     from sedp.storage.store import ParameterStore
 

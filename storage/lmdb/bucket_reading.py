@@ -42,12 +42,12 @@ def _ask_for_lines(first: np.uint64, count: int) -> None:
 
 
 @inlined
-def _place_of(key: np.uint64, is_dense: bool) -> np.uint64:
+def place_of(key: np.uint64, is_dense: bool) -> np.uint64:
     return key if is_dense else mix(key)
 
 
 @inlined
-def _bucket_number(place: np.uint64, buckets: int, slots: int, is_dense: bool) -> np.uint64:
+def bucket_number(place: np.uint64, buckets: int, slots: int, is_dense: bool) -> np.uint64:
     """Of the bucket that a place is in; `buckets` or more for one that a dense table lacks."""
     if is_dense:
         return place // np.uint64(slots)
@@ -56,7 +56,7 @@ def _bucket_number(place: np.uint64, buckets: int, slots: int, is_dense: bool) -
 
 @inlined
 def _ask_for_page_number(pages: PageNumbers, place: np.uint64) -> None:
-    number = _bucket_number(place, pages.size, 0, False)
+    number = bucket_number(place, pages.size, 0, False)
     prefetch(np.uint64(pages.ctypes.data) + np.uint64(_PAGE_NUMBER_BYTES) * number)
 
 
@@ -65,7 +65,7 @@ def _locate(
     pages: PageNumbers, base: np.uint64, slots: int, is_dense: bool, place: np.uint64
 ) -> tuple[np.uint64, int]:
     """Address of the bucket of a place, 0 if it has none; and the slot in a dense table."""
-    number = _bucket_number(place, pages.size, slots, is_dense)
+    number = bucket_number(place, pages.size, slots, is_dense)
     slot = as_index(place - number * np.uint64(slots)) if is_dense else NOWHERE
     page = np.uint64(pages[number]) if number < np.uint64(pages.size) else np.uint64(0)
     if page:
@@ -92,7 +92,7 @@ def _slot_of(
 
 
 @inlined
-def _take(seed: np.uint64, key: np.uint64, slot: np.uint64, out: np.uint64, row_bytes: int) -> bool:
+def take(seed: np.uint64, key: np.uint64, slot: np.uint64, out: np.uint64, row_bytes: int) -> bool:
     """Copy the row in the slot at an address; False if it is damaged."""
     record = slot + np.uint64(_KEY_BYTES)
     if not is_whole(seed, key, record, row_bytes):
@@ -126,7 +126,7 @@ def _read_dense(
             key, slot_at = keys[position], addresses[at]
             if load_word(slot_at) == key:
                 row_at = out_base + np.uint64(position) * row_bytes
-                if _take(seed, key, slot_at, row_at, out.shape[1]):
+                if take(seed, key, slot_at, row_at, out.shape[1]):
                     missing[position] = False
                     found[held] = position
                     held += 1
@@ -171,7 +171,7 @@ def _read_hashed(
             if slot >= 0:
                 slot_at = slot_address(bucket, tag_bytes, slot_bytes, slot)
                 row_at = out_base + np.uint64(position) * row_bytes
-                if _take(seed, key, slot_at, row_at, out.shape[1]):
+                if take(seed, key, slot_at, row_at, out.shape[1]):
                     missing[position] = False
                     found[held] = position
                     held += 1
@@ -222,7 +222,7 @@ def list_ranges(
     count, inside = 0, np.uint64(PAGE_BYTES - 1)
     for position in wanted:
         key = keys[position]
-        place = _place_of(key, is_dense)
+        place = place_of(key, is_dense)
         bucket, slot = _locate(pages, np.uint64(base), slots, is_dense, place)
         if not bucket:
             continue

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from sedp.errors import StoreError
-from sedp.storage.lmdb.environment import IS_KNOWN_FORMAT, LOG, VERSIONS, Environment
+from sedp.storage.lmdb.environment import LOG, VERSIONS, Environment
 from sedp.storage.lmdb.format import BIG, DamagedError, Tree
 from sedp.storage.lmdb.mending import copy_values, find_buckets, list_values, list_wrong_headers
 from sedp.storage.lmdb.page_fetch import fetch_ranges
-from sedp.storage.lmdb.pages import KEY_BYTES
+from sedp.storage.lmdb.pages import KEY_BYTES, address_of
 from sedp.storage.lmdb.update_log import ENTRIES_MAX, encode_entry
 from sedp.storage.lmdb.warm_version import WarmVersion, sign, unsign
 from sedp.storage.rows.bucket import HEADER_BYTES, PAGE_BYTES
@@ -47,7 +47,8 @@ class BucketWriter:
             StoreError: one of them is not.
         """
         values = np.empty((len(buckets), value_bytes), dtype=np.uint8)
-        pages = self._pages(name, buckets, value_bytes) if IS_KNOWN_FORMAT else None
+        is_known = self._environment.is_known_format
+        pages = self._pages(name, buckets, value_bytes) if is_known else None
         if pages is not None:
             _mend(self._environment, pages, value_bytes)
         if pages is None or name in self._written:  # which are not in the file yet
@@ -55,7 +56,7 @@ class BucketWriter:
             found = [value for _, value in cursor.getmulti(bucket_keys(buckets))]
             if [len(value) for value in found] != [value_bytes] * len(buckets):
                 raise self._lacking(name)
-            copy_values(np.array([_address(value) for value in found], np.uint64), values)
+            copy_values(np.array([address_of(value) for value in found], np.uint64), values)
         else:
             copy_values(pages + np.uint64(HEADER_BYTES), values)
         return values
@@ -143,10 +144,6 @@ def mend_all(transaction: Any, environment: Environment, name: str) -> None:
         environment.is_gone = True
         raise StoreError(f"warm tier {environment.path}: {name} is damaged: {err}") from err
     _mend(environment, pages, value_bytes)
-
-
-def _address(value: memoryview) -> int:
-    return int(np.frombuffer(value, dtype=np.uint8).ctypes.data)
 
 
 def _mend(environment: Environment, pages: Keys, value_bytes: int) -> None:

@@ -29,14 +29,13 @@ from sedp.storage.lmdb.bucket_writer import (
     read_number,
 )
 from sedp.storage.lmdb.environment import (
-    ANCHOR,
-    IS_KNOWN_FORMAT,
     LOG,
     MAP_BYTES,
     VERSIONS,
     Environment,
     GoneError,
 )
+from sedp.storage.lmdb.format import list_databases
 from sedp.storage.lmdb.snapshot import Snapshot
 from sedp.storage.lmdb.update_log import ALL_CHANGED, Changes, collect
 from sedp.storage.lmdb.warm_version import WarmVersion
@@ -118,7 +117,8 @@ class LmdbDatabase:
 
     def _fresh_snapshot(self, before: Snapshot | None) -> Snapshot:
         handle, log = self._environment.handle(VERSIONS), self._environment.handle(LOG)
-        names = [] if IS_KNOWN_FORMAT else list(self.versions())
+        is_known = self._environment.is_known_format
+        names = [] if is_known else list(self.versions())
         handles = {name: self._environment.handle(name) for name in names}  # before they are used
         transaction = self._environment.begin()
         snapshot = Snapshot(transaction, self._environment.base, self._environment.pages)
@@ -128,7 +128,7 @@ class LmdbDatabase:
         snapshot.log_end = _last_entry(transaction.cursor(db=log))
         snapshot.versions = _versions(transaction, handle)
         shapes = {name: version.shape for name, version in snapshot.versions.items()}
-        if IS_KNOWN_FORMAT:
+        if is_known:
             trees = {name: bytes(transaction.get(name.encode(), b"")) for name in shapes}
             snapshot.fill(trees, shapes, before)
         else:
@@ -192,7 +192,7 @@ class LmdbDatabase:
         """Versions held, whole or not."""
         try:
             with self._environment.reading() as transaction:
-                names = {name.decode() for name in transaction.cursor().iternext(values=False)}
+                names = list_databases(transaction)
         except GoneError:
             return set()
         return names - {VERSIONS, LOG}
@@ -250,7 +250,7 @@ class LmdbDatabase:
         handle = self._environment.handle(name, create=True)
         with self._environment.writing() as transaction:
             transaction.delete(name.encode(), db=self._environment.handle(VERSIONS))
-            if IS_KNOWN_FORMAT:
+            if self._environment.is_known_format:
                 mend_all(transaction, self._environment, name)
             transaction.drop(handle)
         self._environment.forget(name)
@@ -284,12 +284,11 @@ class LmdbDatabase:
 
 
 def _versions(transaction: Any, handle: Any) -> dict[str, WarmVersion]:
-    pairs = ((bytes(name), bytes(data)) for name, data in transaction.cursor(db=handle))
-    found = {
-        name.decode(errors="replace"): WarmVersion.decode(data)
-        for name, data in pairs
-        if not name.startswith(ANCHOR) and transaction.get(name) is not None
-    }
+    there = list_databases(transaction)
+    pairs = (
+        (bytes(name).decode(errors="replace"), data) for name, data in transaction.cursor(db=handle)
+    )
+    found = {name: WarmVersion.decode(bytes(data)) for name, data in pairs if name in there}
     return {name: version for name, version in found.items() if version is not None}
 
 

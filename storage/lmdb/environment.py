@@ -11,10 +11,8 @@ microseconds between that look and the read could the end of the file still be m
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +24,7 @@ import lmdb
 from sedp.errors import CorruptionError, StoreError
 from sedp.storage.durable_file import write_durably
 from sedp.storage.lmdb.audit import audit
-from sedp.storage.lmdb.format import DamagedError, read_metas
+from sedp.storage.lmdb.format import DamagedError, is_known_format, list_databases, read_metas
 from sedp.storage.lmdb.pages import map_base
 from sedp.storage.rows.bucket import PAGE_BYTES
 
@@ -36,9 +34,6 @@ VERSIONS = "versions"
 LOG = "log"
 ANCHOR = b"!"  # among the versions, so that there is always a value to find the map by
 MAP_BYTES = 1 << 40  # of addresses, not of memory or disk: never to be resized while in use
-IS_KNOWN_FORMAT = (
-    lmdb.version()[:2] == (0, 9) and PAGE_BYTES == mmap.PAGESIZE and sys.byteorder == "little"
-)
 _DATA = "data.mdb"
 _SESSION = "session"  # file with the boot that a writer runs in, or the commit it closed with
 _CLOSED = b"closed "
@@ -55,7 +50,10 @@ class GoneError(StoreError):
 class Environment:
     """The environment under `path`, for any thread.
 
-    `base` is the address of page 0, and `pages` how many the file had when it was last used.
+    `base` is the address of page 0, and `pages` how many the file had when it was last used. In a
+    file with `is_known_format` pages are read and audited in place; of others, which newer LMDBs
+    write, only what its public API gives is used: `base` is 0, and damage to what is not rows is
+    noticed only if LMDB does.
 
     Args:
         map_bytes: most that the file may take.
@@ -104,9 +102,10 @@ class Environment:
 
     def _open_sound(self) -> None:
         """Raises DamagedError: LMDB must not see more of this file."""
-        is_old = self._data.exists() and self._data.stat().st_size > 0 and IS_KNOWN_FORMAT
-        if is_old:
-            self._check_last_commit()
+        self.is_known_format = is_known_format(self._data)
+        is_old = self._data.exists() and self._data.stat().st_size > 0
+        if is_old and self.is_known_format:
+            self._check_last_commit(read_metas(self._data)[1].number)
         self._environment = lmdb.open(
             str(self.path),
             map_size=self._map_bytes,
@@ -116,15 +115,17 @@ class Environment:
             max_dbs=NAMES_MAX + 2,
         )
         try:
-            if is_old:
+            if is_old and self.is_known_format:
                 self._audit()
+            elif is_old:
+                self._check_last_commit(self._environment.info()["last_txnid"])
             self._start()
         except BaseException:
             self._environment.close()
             raise
 
-    def _check_last_commit(self) -> None:
-        number, session = read_metas(self._data)[1].number, self._session()
+    def _check_last_commit(self, number: int) -> None:
+        session = self._session()
         is_right = session == _CLOSED + b"%d" % number or not session.startswith(_CLOSED)
         if not self.read_only and not is_right:
             raise DamagedError(f"the last commit is {number}, not the one it closed with")
@@ -142,7 +143,7 @@ class Environment:
     def _start(self) -> None:
         create = not self.read_only
         with self._environment.begin() as transaction:
-            names = {name.decode() for name in transaction.cursor().iternext(values=False)}
+            names = list_databases(transaction)
         self._handles = {
             name: self._environment.open_db(name.encode(), create=create)
             for name in names | {VERSIONS, LOG}
@@ -156,7 +157,7 @@ class Environment:
         with self._environment.begin(db=self._handles[VERSIONS], buffers=True) as transaction:
             anchor = transaction.get(ANCHOR)
             assert anchor is not None  # the writer puts it there first
-            self.base = map_base(anchor)
+            self.base = map_base(anchor) if self.is_known_format else 0
         found = self._data.stat()
         self._inode, self.pages = found.st_ino, found.st_size // PAGE_BYTES
 

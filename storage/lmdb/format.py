@@ -6,10 +6,14 @@ of a mapping of the file; whoever calls answers for the page being inside it.
 
 from __future__ import annotations
 
+import mmap
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import numpy as np
 
 from sedp.kernel import inlined
@@ -24,6 +28,7 @@ NUMERIC_KEYS = 0x08  # flag of a tree: that of the free pages
 NO_PAGE = (1 << 64) - 1  # root of an empty tree
 METAS = 2
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
+_HEAD_BYTES = 64  # in which any format has its magic number
 _TREE = struct.Struct("<IHHQQQQQ")
 _META = struct.Struct("<QHHHH IIQQ 48s 48s QQ")
 TREE_BYTES = _TREE.size
@@ -79,6 +84,29 @@ class Meta:
         if kinds != [(PAGE_BYTES, NUMERIC_KEYS), (0, 0)] or (commit and commit % METAS != place):
             raise DamagedError(f"meta page {place} contradicts itself")
         return cls(commit, last + 1, *trees)
+
+
+def is_known_format(path: Path) -> bool:
+    """Whether LMDB will find or make the file at `path` in the format that is described here.
+
+    A file that is there says so itself, by where its magic number is: a damaged one is taken for
+    known, so that it is looked through before LMDB sees it.
+    """
+    if PAGE_BYTES != mmap.PAGESIZE or sys.byteorder != "little":
+        return False
+    head = b""
+    if path.exists():
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    if not head:
+        return bool(lmdb.version()[:2] == (0, 9))
+    return head.find(_MAGIC.to_bytes(4, "little")) in (HEADER_BYTES, -1)
+
+
+def list_databases(transaction: Any) -> set[str]:
+    """Names of the databases that a transaction sees; newer LMDBs end them with a zero."""
+    names = transaction.cursor().iternext(values=False)
+    return {bytes(name).rstrip(b"\0").decode(errors="replace") for name in names}
 
 
 def read_metas(path: Path) -> tuple[Meta, Meta]:

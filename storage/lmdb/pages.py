@@ -43,6 +43,7 @@ _DAMAGED = -1
 
 Pages = NDArray[np.int64]
 PageNumbers = NDArray[np.uint32]
+Addresses = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,20 +140,32 @@ def read_leaves(
 
 def map_base(value: memoryview) -> int:
     """Address of page 0, from a small value that LMDB gave out in place; 0 if it is not there."""
-    page = np.frombuffer(value, dtype=np.uint8).ctypes.data // PAGE_BYTES * PAGE_BYTES
+    page = address_of(value) // PAGE_BYTES * PAGE_BYTES
     number = ctypes.c_uint64.from_address(page).value
     return max(page - number * PAGE_BYTES, 0)
 
 
-def list_pages(
-    pairs: Iterable[tuple[memoryview, memoryview]], base: int, buckets: int
-) -> PageTable:
-    """The same table through the public API: keys and values, in place, of the whole database."""
-    pages = np.zeros(buckets, np.uint32)
+def list_addresses(
+    pairs: Iterable[tuple[memoryview, memoryview]], buckets: int, value_bytes: int
+) -> Addresses:
+    """Address of every bucket, uint64[buckets], by the public API alone; 0 where there is none.
+
+    Args:
+        pairs: keys and values, in place, of the whole database.
+
+    Raises:
+        OverflowError, IndexError: there are keys that are no bucket's.
+    """
+    addresses = np.zeros(buckets, np.uint64)
     for key, value in pairs:
-        address = np.frombuffer(value, dtype=np.uint8).ctypes.data
-        pages[int.from_bytes(key, "big")] = (address - HEADER_BYTES - base) // PAGE_BYTES
-    return PageTable(np.empty(0, np.int64), pages)
+        if len(value) == value_bytes:
+            addresses[int.from_bytes(key, "big")] = address_of(value)
+    return addresses
+
+
+def address_of(value: memoryview) -> int:
+    """Where LMDB has what it gave out in place."""
+    return int(np.frombuffer(value, dtype=np.uint8).ctypes.data)
 
 
 def read_page_table(

@@ -14,7 +14,7 @@ from typing import Any
 
 import lmdb
 
-from sedp.storage.lmdb.pages import PageTable, list_pages, read_page_table
+from sedp.storage.lmdb.pages import Addresses, PageTable, list_addresses, read_page_table
 from sedp.storage.lmdb.warm_version import WarmVersion
 from sedp.storage.rows.bucket import BucketShape
 
@@ -22,11 +22,11 @@ _log = logging.getLogger(__name__)
 
 
 class Snapshot:
-    """Page tables by version, valid until `release` has been called once more than `hold`.
+    """Where buckets are, by version, valid until `release` has been called once more than `hold`.
 
     Args:
         transaction: for reading, with buffers.
-        base: address of page 0.
+        base: address of page 0; 0 in a format that is not known.
         file_pages: pages that the file has.
     """
 
@@ -43,6 +43,7 @@ class Snapshot:
         self.log_end = 0  # number of the last entry of the update log; 0 before the first
         self.versions: dict[str, WarmVersion] = {}  # that are served from it
         self.tables: dict[str, PageTable] = {}
+        self.addresses: dict[str, Addresses] = {}  # instead, in a format that is not known
 
     def fill(
         self, trees: Mapping[str, bytes], shapes: Mapping[str, BucketShape], before: Snapshot | None
@@ -64,7 +65,7 @@ class Snapshot:
             shape = shapes[name]
             try:
                 pairs = self._transaction.cursor(db=handles[name])
-                self.tables[name] = list_pages(pairs, self.base, shape.buckets)
+                self.addresses[name] = list_addresses(pairs, shape.buckets, shape.value_bytes)
             except (lmdb.Error, OverflowError, IndexError):
                 _log.error("warm tier: the pages of %s are damaged; RocksDB answers for it", name)
 

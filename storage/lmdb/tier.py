@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sedp.storage.catalogue import Entry
+from sedp.storage.lmdb.address_reading import read_rows_at
 from sedp.storage.lmdb.bucket_reading import PageNumbers, Positions, list_ranges, read_rows
 from sedp.storage.lmdb.bucket_writer import BucketWriter
 from sedp.storage.lmdb.bucket_writing import clear_unsound, list_keys, list_rows, merge_rows
 from sedp.storage.lmdb.database import LmdbDatabase
 from sedp.storage.lmdb.page_fetch import blocks_read, fetch_ranges, is_cold
+from sedp.storage.lmdb.snapshot import Snapshot
 from sedp.storage.ram.mapping import let_go
 from sedp.storage.rows.bucket import PAGE_BYTES, BucketShape, places_of
 from sedp.storage.rows.record import TRAILER_BYTES
 from sedp.storage.rows.scan import RecordSlice, check_records
-from sedp.storage.tier import Keys, Mask, Rows, TierStatistics
+from sedp.storage.tier import Keys, Mask, Rows, TierCounts, TierStatistics
 
 _WANTED_MOST = 255  # a sketch counts to 15
 
@@ -43,8 +44,7 @@ class LmdbTier:
         self._entry = entry
         self._name = entry.name
         self.shape = shape
-        self._lock = threading.Lock()
-        self._lookups = self._hits = self._corrupt = 0
+        self._counts = TierCounts()
         self.is_cold = True  # the last batch had to wait for the disk; of the first nobody knows
 
     @property
@@ -68,31 +68,37 @@ class LmdbTier:
             int64[k], the positions answered; and how many of the others met with damage.
         """
         found = np.empty(len(wanted), dtype=np.int64)
-        shape, held, corrupt = self.shape, 0, 0
-        size = shape.slots, shape.tag_bytes, shape.slot_bytes, shape.is_dense
+        held = corrupt = 0
         blocks = blocks_read()
         with self._database.reading() as snapshot:
-            table = None if snapshot is None else snapshot.tables.get(self._name)
-            if snapshot is not None and table is not None:
-                if self.is_cold:
-                    self._fetch(table.pages, snapshot.base, keys, wanted)
-                held, corrupt = read_rows(
-                    table.pages,
-                    snapshot.base,
-                    *size,
-                    self._entry.seed,
-                    keys,
-                    wanted,
-                    out,
-                    missing,
-                    found,
-                )
+            if snapshot is not None:
+                held, corrupt = self._read(snapshot, keys, wanted, out, missing, found)
         self.is_cold = is_cold(blocks_read() - blocks, len(wanted))
-        with self._lock:
-            self._lookups += len(wanted)
-            self._hits += held
-            self._corrupt += corrupt
+        self._counts.add_batch(len(wanted), held, corrupt)
         return found[:held], corrupt
+
+    def _read(
+        self,
+        snapshot: Snapshot,
+        keys: Keys,
+        wanted: Positions,
+        out: Rows,
+        missing: Mask,
+        found: Positions,
+    ) -> tuple[int, int]:
+        shape, seed = self.shape, self._entry.seed
+        size = shape.slots, shape.tag_bytes, shape.slot_bytes, shape.is_dense
+        table = snapshot.tables.get(self._name)
+        if table is not None:
+            if self.is_cold:
+                self._fetch(table.pages, snapshot.base, keys, wanted)
+            return read_rows(
+                table.pages, snapshot.base, *size, seed, keys, wanted, out, missing, found
+            )
+        addresses = snapshot.addresses.get(self._name)
+        if addresses is None:
+            return 0, 0
+        return read_rows_at(addresses, *size, seed, keys, wanted, out, missing, found)
 
     def _fetch(self, pages: PageNumbers, base: int, keys: Keys, wanted: Positions) -> None:
         """Have the disk read what a batch needs, all at once."""
@@ -160,18 +166,15 @@ class LmdbTier:
             first += len(values)
             part = check_records(keys[:count], records[:count], self._entry.seed)
             part = replace(part, corrupt=part.corrupt + misplaced)
-            with self._lock:
-                self._corrupt += part.corrupt
+            self._counts.add_corrupt(part.corrupt)
             yield part
 
     def let_go(self) -> None:
         """Have no pages at hand for now, as RAM answers; who reads them brings them in again."""
         with self._database.reading() as snapshot:
-            if snapshot is not None:
+            if snapshot is not None and snapshot.base:
                 let_go(snapshot.base, snapshot.file_pages * PAGE_BYTES)
 
     def statistics(self) -> TierStatistics:
         """A frozen snapshot."""
-        rows, size = self._database.size(self._name)
-        with self._lock:
-            return TierStatistics("lmdb", self._lookups, self._hits, self._corrupt, rows, size)
+        return self._counts.statistics("lmdb", *self._database.size(self._name))

@@ -48,6 +48,7 @@ Odds = NDArray[np.float32]  # [3, CLASSES]: worth, trials, wins
 
 WORTH, TRIALS, WINS = 0, 1, 2
 _LEVEL_MAX = 255
+_AGED_SETS = 512  # whose ages are looked at: a cache line each
 _PRIOR_TRIALS = 10.0
 _STEPS = np.clip(2 * np.log2(np.arange(1, 257)) - 1, 0, 15).astype(np.uint8)
 _OLDER = 1 << 8
@@ -197,3 +198,14 @@ def fresh_odds() -> Odds:
     odds = np.zeros((3, CLASSES), dtype=np.float32)
     odds[WORTH] = [prior_worth(number) for number in range(CLASSES)]
     return odds
+
+
+def median_age(histories: Histories) -> int:
+    """Rows offered to all sets since the median row held was last asked for, about.
+
+    Looks at some sets only, as they were at their last tick. 0 if nothing is held, or without
+    histories; an age of 255 ticks stands for any higher one.
+    """
+    some = histories[:: max(1, len(histories) // _AGED_SETS), :WAYS]
+    held = some[some > 0]
+    return int(np.median(held >> 8)) * len(histories) if held.size else 0

@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sedp.storage.ram.carrying import Carrying
-from sedp.storage.ram.history import fresh_odds, revise
+from sedp.storage.ram.history import fresh_odds, median_age, revise
 from sedp.storage.ram.kernels import (
     CACHE_REACH,
     RESIDENT_REACH,
@@ -37,7 +37,7 @@ from sedp.storage.ram.kernels import (
 )
 from sedp.storage.ram.recent_changes import RecentChanges
 from sedp.storage.ram.state import RamState, bytes_per_set
-from sedp.storage.tier import Keys, Mask, Rows, TierStatistics
+from sedp.storage.tier import Keys, Mask, Rows, TierCounts, TierStatistics
 
 if TYPE_CHECKING:
     from sedp.storage.ram.shared_ram import Region
@@ -76,8 +76,8 @@ class RamTier:
         self._name = name
         self._row_bytes = row_bytes
         self._writing = threading.Lock()
-        self._counting = threading.Lock()
-        self._lookups = self._hits = self._held = 0
+        self._counts = TierCounts()
+        self._held = 0
         self._odds = fresh_odds()
         self._make_region = make_region
         self._readers = 1
@@ -168,9 +168,7 @@ class RamTier:
         count, torn = get_rows(state.lines, state.rows, state.reach, keys, out, missing)
         if state.is_followed:
             count, torn = self._settle_answer(state, torn, count, keys, out, missing)
-        with self._counting:
-            self._lookups += len(keys)
-            self._hits += len(keys) - count
+        self._counts.add_batch(len(keys), len(keys) - count)
         return count, state.is_resident and torn == 0 and self._state is state
 
     def _settle_answer(
@@ -296,5 +294,4 @@ class RamTier:
         state = self._state
         size = state.sets * bytes_per_set(self._row_bytes, state.is_whole)
         part = size // (self._readers if state.is_followed else 1)
-        with self._counting:
-            return TierStatistics(self._name, self._lookups, self._hits, 0, self._held, part)
+        return self._counts.statistics(self._name, self._held, part, median_age(state.histories))

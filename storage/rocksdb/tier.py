@@ -7,7 +7,6 @@ reads them afterwards finds it there, and no lock is needed.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -30,7 +29,7 @@ from sedp.storage.rows.bucket import keys_at, places_of
 from sedp.storage.rows.pairs import as_key_list, join_found, join_slices
 from sedp.storage.rows.record import TRAILER_BYTES, seal, unseal
 from sedp.storage.rows.scan import RecordSlice, check_records
-from sedp.storage.tier import Keys, Mask, Rows, TierStatistics
+from sedp.storage.tier import Keys, Mask, Rows, TierCounts, TierStatistics
 
 
 class RocksdbTier:
@@ -43,8 +42,8 @@ class RocksdbTier:
         self._layout = entry.spec.layout
         self._record_bytes = entry.spec.row_bytes + TRAILER_BYTES
         self._base = None if entry.base is None else RocksdbTier(database, entry.base)
-        self._lock = threading.Lock()
-        self._lookups = self._hits = self._corrupt = self._bytes = 0
+        self._counts = TierCounts()
+        self._bytes = 0
 
     @property
     def name(self) -> str:
@@ -67,10 +66,7 @@ class RocksdbTier:
         """
         corrupt = self._read(keys, out, missing)
         count = int(np.count_nonzero(missing))
-        with self._lock:
-            self._lookups += len(keys)
-            self._hits += len(keys) - count
-            self._corrupt += corrupt
+        self._counts.add_batch(len(keys), len(keys) - count, corrupt)
         if corrupt:
             spec = self._entry.spec
             raise CorruptionError(
@@ -207,18 +203,15 @@ class RocksdbTier:
             keys = keys_at(part.places, self._layout)
             checked = check_records(keys, part.records, self._entry.seed)
             corrupt = checked.corrupt + part.corrupt
-            with self._lock:
-                self._corrupt += corrupt
+            self._counts.add_corrupt(corrupt)
             yield RecordSlice(checked.keys, checked.rows, corrupt)
 
     def statistics(self) -> TierStatistics:
         """A frozen snapshot; nothing is waited for, so that an event loop may ask."""
         size = self._bytes_of_files()
-        with self._lock:
-            if size is not None:
-                self._bytes = size
-            counts = self._lookups, self._hits, self._corrupt
-            return TierStatistics("rocksdb", *counts, self._entry.rows, self._bytes)
+        if size is not None:
+            self._bytes = size
+        return self._counts.statistics("rocksdb", self._entry.rows, self._bytes)
 
     def _bytes_of_files(self) -> int | None:
         """Of all the chain; None while they are being opened anew."""

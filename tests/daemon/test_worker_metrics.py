@@ -110,3 +110,15 @@ def test_a_pipeline_that_counts_from_0_again_has_quantiles_of_what_it_counted() 
         many.record(value)
     assert _quantiles(few.snapshot(), many.snapshot(), 1)["p99"] >= 200
     assert _quantiles(many.snapshot(), many.snapshot(), 1) == {}
+
+
+def test_tiers_tell_of_requests_and_of_the_age_of_what_ram_holds() -> None:
+    statistics = worker_statistics(1)
+    assert statistics.store is not None
+    exported = registry(lambda: statistics)
+    for tier in statistics.store.tables[0].tiers:
+        labels = {"table": "fm", "tier": tier.tier}
+        for name, count in (("batches", tier.batches), ("whole_batches", tier.whole_batches)):
+            assert exported.get_sample_value(f"sedp_store_tier_{name}_total", labels) == count
+        age = exported.get_sample_value("sedp_store_tier_age_rows", labels)
+        assert age == (tier.age if tier.tier == "ram" else None)

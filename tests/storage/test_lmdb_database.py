@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sedp.storage.lmdb import database as lmdb_database
 from sedp.storage.lmdb.database import LmdbDatabase
 from sedp.storage.lmdb.warm_version import WarmVersion, sign, unsign
 from tests.storage.processes import ROOT
@@ -83,17 +82,6 @@ def test_reopened_database_has_everything(database: LmdbDatabase, tmp_path: Path
     again.drop(TABLE.entry.name)
     assert again.names() == {WIDE.entry.name}
     again.close()
-
-
-def test_public_api_alone_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lmdb_database, "IS_KNOWN_FORMAT", False)
-    database = LmdbDatabase(tmp_path / "lmdb", read_only=False)
-    for table in (TABLE, WIDE):
-        fill(database, table)
-    update(database, 1)
-    database.refresh()
-    check(database, 1)
-    database.close()
 
 
 def test_file_does_not_grow_with_updates(database: LmdbDatabase, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from sedp.storage.lmdb.audit import audit
 from sedp.storage.lmdb.format import DamagedError, Meta, Tree, read_metas
-from sedp.storage.lmdb.pages import PageTable, list_pages, map_base, read_page_table
-from sedp.storage.rows.bucket import PAGE_BYTES
+from sedp.storage.lmdb.pages import PageTable, list_addresses, map_base, read_page_table
+from sedp.storage.rows.bucket import HEADER_BYTES, PAGE_BYTES
 
 
 class File:
@@ -53,7 +53,10 @@ class File:
 
     def expected(self, transaction: lmdb.Transaction, base: int) -> list[int]:
         pairs = transaction.cursor(db=self.handle)
-        listed: list[int] = list_pages(pairs, base, self.count).pages.tolist()
+        found = list_addresses(pairs, self.count, self.value_bytes)
+        places = np.where(found > 0, found - np.uint64(base + HEADER_BYTES), 0)
+        assert not (places % np.uint64(PAGE_BYTES)).any()
+        listed: list[int] = (places // np.uint64(PAGE_BYTES)).tolist()
         return listed
 
 

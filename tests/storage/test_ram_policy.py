@@ -19,7 +19,7 @@ from sedp.storage.ram.history import (
 )
 from sedp.storage.ram.kernels import forget_rows, get_rows, put_rows
 from sedp.storage.ram.line import EMPTY, WAYS
-from sedp.storage.ram.tier import CACHE_REACH, RamTier
+from sedp.storage.ram.tier import CACHE_REACH, RESIDENT_REACH, RamTier
 from tests.storage.ram_twin import Twin
 from tests.storage.tables import Keys, ask, some_keys
 
@@ -119,3 +119,32 @@ def test_rows_asked_for_in_turn_do_not_push_each_other_out() -> None:
     for _ in range(20):
         fetched = sum(serve(tier, part) for part in parts)
     assert fetched < 0.6 * len(keys)
+
+
+def offer(tier: RamTier, first: int, count: int) -> None:
+    keys = np.arange(first, first + count, dtype=np.uint64)
+    tier.put_many(keys, np.empty((count, 0), np.uint8))
+
+
+def test_age_tells_how_long_ago_the_rows_held_were_asked_for() -> None:
+    tier, places = RamTier("ram", 0, 1000), 1000 * WAYS
+    assert tier.statistics().age == 0
+    offer(tier, 0, 10 * places)  # a queue in effect, as nothing is asked for twice
+    assert 0.3 * places <= tier.statistics().age <= 0.7 * places
+    held = np.arange(10 * places, dtype=np.uint64)
+    missing = np.empty(len(held), np.bool_)
+    tier.get_many(held, np.empty((len(held), 0), np.uint8), missing)
+    held = held[~missing]
+    for turn in range(40):  # these stay, until nobody wants them
+        if turn < 20:
+            tier.get_many(held, np.empty((len(held), 0), np.uint8), missing[: len(held)])
+        if turn == 20:
+            assert tier.statistics().age <= 1000
+        offer(tier, 10**6 + turn * 1000, 1000)
+    assert tier.statistics().age > 1000
+
+
+def test_resident_rows_have_no_age() -> None:
+    tier = RamTier("ram", 0, 1000, RESIDENT_REACH)
+    offer(tier, 0, 3000)
+    assert tier.statistics().age == 0

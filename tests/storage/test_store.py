@@ -171,6 +171,18 @@ def test_statistics_count_every_tier(tight_store: ParameterStore) -> None:
     assert rocksdb.lookups == absent.lookups - absent.hits == 10
     assert ram.hits + lmdb.hits == 3 * 90
     assert (ram.hits > 0, rocksdb.hits, lmdb.corrupt) == (True, 0, 0)
+    assert [tier.batches for tier in table.tiers] == [3, 3, 1, 3]
+    assert [tier.whole_batches for tier in table.tiers] == [0, 0, 0, 2]
+
+
+def test_requests_that_a_tier_answered_alone_are_counted(tight_store: ParameterStore) -> None:
+    fill(tight_store, USER)
+    table, batches = tight_store.table("user"), 12
+    for _ in range(batches):
+        look_up(table, KEYS[:4])
+    ram, lmdb, *_ = tight_store.statistics().tables[0].tiers
+    assert 0 < ram.whole_batches < ram.batches == batches
+    assert lmdb.batches == lmdb.whole_batches == batches - ram.whole_batches
 
 
 def test_ram_stays_within_its_bytes(tmp_path: Path) -> None:

@@ -102,8 +102,8 @@ def _store(dice: random.Random) -> StoreStatistics:
         lookups=counts(1)[0],
         defaults=counts(1)[0],
         tiers=(
-            TierStatistics("ram", *counts(5)),
-            TierStatistics("lmdb", *counts(3), rows=100, bytes=4000),
+            TierStatistics("ram", *counts(8)),
+            TierStatistics("lmdb", *counts(3), 100, 4000, *counts(2), age=0),
         ),
         resident=True,
         misses=MissStatistics(*counts(2), hit_ratio=dice.random()),

@@ -240,6 +240,9 @@ def _add_tiers(one: TierStatistics, other: TierStatistics) -> TierStatistics:
         one.corrupt + other.corrupt,
         rows=size((one.rows, other.rows)),
         bytes=size((one.bytes, other.bytes)),
+        batches=one.batches + other.batches,
+        whole_batches=one.whole_batches + other.whole_batches,
+        age=max(one.age, other.age),
     )
 
 
@@ -249,7 +252,7 @@ def _past_store(store: StoreStatistics) -> StoreStatistics:
             table,
             resident=True,  # so that it does not count against those that are
             misses=replace(table.misses, hit_ratio=0.0),
-            tiers=tuple(replace(tier, rows=0, bytes=0) for tier in table.tiers),
+            tiers=tuple(replace(tier, rows=0, bytes=0, age=0) for tier in table.tiers),
         )
         for table in store.tables
     )

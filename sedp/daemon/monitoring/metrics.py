@@ -274,11 +274,22 @@ def _tier_metrics(tables: Sequence[tuple[Values, TableStatistics]]) -> Iterator[
     for name, text, counts in (
         ("lookups", "Keys asked of a tier.", [(v, t.lookups) for v, t in tiers]),
         ("hits", "Keys it answered.", [(v, t.hits) for v, t in tiers]),
+        ("batches", "Requests that came to a tier.", [(v, t.batches) for v, t in tiers]),
+        (
+            "whole_batches",
+            "Requests of which it answered every key it was asked for.",
+            [(v, t.whole_batches) for v, t in tiers],
+        ),
         ("corrupt_rows", "Rows refused for their checksum.", [(v, t.corrupt) for v, t in tiers]),
     ):
         yield counter(f"store_tier_{name}", text, labels, counts)
     for name, text, levels in (
         ("rows", "Rows held.", [(v, t.rows) for v, t in tiers]),
         ("bytes", "Bytes they take.", [(v, t.bytes) for v, t in tiers]),
+        (
+            "age_rows",
+            "Rows offered to a cache since the median row it holds was last asked for.",
+            [(v, t.age) for v, t in tiers if t.tier == "ram"],
+        ),
     ):
         yield gauge(f"store_tier_{name}", text, labels, levels)

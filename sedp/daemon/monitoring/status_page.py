@@ -186,14 +186,16 @@ function storeTable(store) {
     const name = make('span', '', t.name + ' ', make('span', 'soft', t.resident ? 'resident' : ''));
     return [name, 'v' + t.version, count(t.rows), count(t.lookups),
       bar(...TIERS.map(tier => [Math.max(0, share(tier)), `var(--${tier})`])),
-      (100 * share('ram')).toFixed(1) + ' %', by.ram ? bytes(by.ram.bytes) : '–',
+      (100 * share('ram')).toFixed(1) + ' %',
+      by.ram ? (100 * by.ram.whole_batches / Math.max(1, by.ram.batches)).toFixed(1) + ' %' : '–',
+      by.ram ? bytes(by.ram.bytes) : '–',
       by.lmdb ? (100 * Math.min(1, by.lmdb.rows / Math.max(1, t.rows))).toFixed(0) + ' %'
         : make('span', 'warn', 'none'),
       count(t.misses.waited), make('span', t.misses.deferred ? 'warn' : '',
         count(t.misses.deferred)), make('span', corrupt ? 'bad' : '', count(corrupt))];
   });
   const card = table(['table', 'version', 'rows', 'look-ups', 'answered by', 'from RAM',
-    'RAM taken', 'in LMDB', 'waited', 'deferred', 'corrupt'], rows);
+    'requests from RAM alone', 'RAM taken', 'in LMDB', 'waited', 'deferred', 'corrupt'], rows);
   const moves = Object.entries(store.moves).filter(([, n]) => n)
     .map(([name, n]) => count(n) + ' ' + name);
   legend.append(make('span', 'push', 'moved: ' + (moves.join(', ') || 'no rows')));
