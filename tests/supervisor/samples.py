@@ -106,6 +106,6 @@ def _store(dice: random.Random) -> StoreStatistics:
             TierStatistics("lmdb", *counts(3), 100, 4000, *counts(2), age=0),
         ),
         resident=True,
-        misses=MissStatistics(*counts(2), hit_ratio=dice.random()),
+        misses=MissStatistics(*counts(3), hit_ratio=dice.random()),
     )
     return StoreStatistics(*counts(2), (table,), MoveStatistics(*counts(6)))
