@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 )
 @folder_argument("path")
 @bytes_option(
-    "ram", "Divide this much, e.g. 2GiB. Without it: the least that no doubling betters by a point."
+    "ram",
+    "A store.ram to look at, e.g. 2GiB. Without it: the least that no doubling betters by a point.",
 )
 @bytes_option(
-    "lmdb", "As much of LMDB as rows may take, 0 for none. Without it: all rows are there."
+    "lmdb",
+    "Most that one table version may take in LMDB, as store.lmdb; 0: none. Without it: no limit.",
 )
 @click.option(
     "--html",
@@ -40,7 +42,10 @@ if TYPE_CHECKING:
 def command(
     path: Path, ram_bytes: int | None, lmdb_bytes: int | None, html_path: Path | None
 ) -> None:
-    """Tell how much RAM the store at PATH is worth, and to which tables.
+    """Tell how much RAM the store at PATH is worth, and what each table hits with it.
+
+    RAM is divided over the tables as a daemon does with that `store.ram`: tables that fit are
+    whole, the others share the rest by their bytes. Tables without a log are left out.
 
     It learns from a sample of the look-ups, PATH/access/<table>.npz, which a daemon records with
     `access_log: true` under `store` in its config. Caches of many sizes are simulated on it, so
@@ -89,7 +94,7 @@ def _tables(advice: Advice, curves: list[HitCurve]) -> Iterator[tuple[str, Table
     for curve in curves:
         title = f"{curve.table}: {curve.table_rows:,} rows, {curve.lookups:,} look-ups logged"
         yield title, _curve_table(curve)
-    yield "all tables, with a budget divided at its best", _budget_table(advice)
+    yield "all tables, with a budget divided as the store does", _budget_table(advice)
     division = advice.division
     title = (
         f"{_size(division.ram_bytes)} divided: {division.ram_ratio:.1%} hits, "
@@ -122,7 +127,7 @@ def _budget_table(advice: Advice) -> Table:
 
 
 def _division_table(advice: Advice, curves: list[HitCurve]) -> Table:
-    grid = _grid("table", "look-ups", "RAM", "of all it can use", "hit ratio")
+    grid = _grid("table", "look-ups", "RAM", "of all it can use", "hit ratio", "LMDB", "with LMDB")
     total = max(1, sum(curve.lookups for curve in curves))
     for share, curve in zip(advice.division.shares, curves, strict=True):
         part = "whole" if share.is_whole else f"{share.ram_bytes / curve.whole_bytes:.1%}"
@@ -132,6 +137,8 @@ def _division_table(advice: Advice, curves: list[HitCurve]) -> Table:
             _size(share.ram_bytes),
             part,
             f"{share.ram_ratio:.1%}",
+            _size(share.lmdb_bytes),
+            f"{share.lmdb_ratio:.1%}",
         )
     return grid
 
@@ -164,7 +171,7 @@ def _write_html(path: Path, curves: list[HitCurve], advice: Advice) -> None:
         from plotly.subplots import make_subplots
     except ImportError as err:
         raise ConfigError("--html: plotly is missing; pip install 'sedp[report]'") from err
-    titles = ("hit ratio of each table", "all tables, divided at their best")
+    titles = ("hit ratio of each table", "all tables, divided as the store does")
     chart: Any = make_subplots(rows=2, cols=1, subplot_titles=titles)
     for curve in curves:
         line = go.Scatter(

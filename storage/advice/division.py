@@ -1,26 +1,26 @@
-"""What RAM is worth: the best division of a budget over the tables, and what other budgets bring.
+"""What RAM is worth: hit ratios and costs with a budget divided as the store will divide it.
 
 A look-up asks RAM, then LMDB for what is missing there, then RocksDB, so what it costs is a
-weighted sum of the tables' miss ratios. A cache's first bytes bring the most; where that holds
-throughout (a concave curve), giving every piece of the budget to the table it helps most is the
-best division there is (Fox: Discrete optimization via marginal analysis, 1966). Dents in a curve,
-mostly noise, are bridged by its concave hull. A table whose rows are all in RAM hits always: that
-last step is taken whole or not at all.
+weighted sum of the tables' miss ratios. The division is that of `ram.budget`, by the bytes of the
+tables and not by what they would gain: a table that becomes whole with a larger budget may leave
+the others less than they had, so more RAM is not always better for each.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from sedp.storage.advice.hit_curve import HitCurve
+from sedp.storage.ram.budget import Share, divide
+from sedp.storage.ram.line import WAYS
+from sedp.storage.ram.state import bytes_per_set
+from sedp.storage.rows.bucket import BucketShape
 
 BUDGET_BYTES_MIN = 1 << 20
 DOUBLING_GAIN_MIN = 0.01  # of the look-ups; a point
-LMDB_OVERHEAD_BYTES = 20  # of a row on disk: key, checksum, and LMDB's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class TableShare:
     Args:
         table: its name.
         lookups: look-ups of its log, its weight.
-        ram_bytes: of the budget.
+        ram_bytes: of the budget, with those for keys known to have no row.
         ram_ratio: share of its look-ups answered in RAM, 0..1.
         is_whole: all its rows are in RAM.
-        lmdb_bytes: of LMDB's budget; 0 where that is not bounded.
+        lmdb_bytes: what its current version takes in LMDB.
         lmdb_ratio: share of its look-ups answered in RAM or LMDB, 0..1.
     """
 
@@ -61,7 +61,7 @@ class TableShare:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """A budget of RAM, divided.
+    """A budget of RAM, divided as the store does.
 
     Args:
         ram_bytes: the budget; the shares together never take more.
@@ -78,7 +78,7 @@ class Division:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The best division of the budget asked for, and of others.
+    """The division of the budget asked for, and of others.
 
     Args:
         division: of the budget asked for.
@@ -98,13 +98,13 @@ def advise(
     lmdb_bytes: int | None = None,
     costs: TierCosts | None = None,
 ) -> Advice:
-    """Divide budgets of RAM over tables so that the mean look-up costs least.
+    """What a store of these tables hits, and what its mean look-up costs, with budgets of RAM.
 
     Args:
         curves: one a table, of logs of one period, since their look-ups are compared.
-        ram_bytes: ≥ 0.
-        lmdb_bytes: as much of LMDB as rows may take, hottest first, ≥ 0, taken to be no less than
-            RAM; None: all rows are there.
+        ram_bytes: ≥ 0; `store.ram` of a config.
+        lmdb_bytes: most that one table version may take in LMDB, ≥ 0, as `store.lmdb` of a config;
+            of larger ones the hottest rows are there. None: all rows are.
         costs: of the tiers; None: `TierCosts()`.
 
     Raises:
@@ -116,27 +116,11 @@ def advise(
             "give at least one table, and budgets ≥ 0"
         )
     costs = costs or TierCosts()
-    on_disk = [_on_disk(curve) for curve in curves]
-    warm = None if lmdb_bytes is None else divide_bytes(on_disk, lmdb_bytes)
-    needed = sum(curve.whole_bytes for curve in curves)
-    budgets = [BUDGET_BYTES_MIN]
-    while budgets[-1] < needed:
-        budgets.append(2 * budgets[-1])
-    divisions = tuple(_divide(curves, budget, warm, costs) for budget in budgets)
-    return Advice(_divide(curves, ram_bytes, warm, costs), divisions, _recommended_bytes(divisions))
-
-
-def _on_disk(curve: HitCurve) -> HitCurve:
-    """What the rows of a cache take in LMDB, where no place is left empty."""
-    record_bytes = curve.row_bytes + LMDB_OVERHEAD_BYTES
-    inside = curve.rows < curve.table_rows
-    return replace(
-        curve,
-        rows=curve.rows[inside],
-        bytes=curve.rows[inside] * record_bytes,
-        ratios=curve.ratios[inside],
-        whole_bytes=max(1, curve.table_rows * record_bytes),
-    )
+    divisions = [_divide(curves, BUDGET_BYTES_MIN, lmdb_bytes, costs)]
+    while not all(share.is_whole for share in divisions[-1].shares):
+        divisions.append(_divide(curves, 2 * divisions[-1].ram_bytes, lmdb_bytes, costs))
+    division = _divide(curves, ram_bytes, lmdb_bytes, costs)
+    return Advice(division, tuple(divisions), _recommended_bytes(divisions))
 
 
 def _recommended_bytes(divisions: Sequence[Division]) -> int:
@@ -149,106 +133,49 @@ def _recommended_bytes(divisions: Sequence[Division]) -> int:
 
 
 def _divide(
-    curves: Sequence[HitCurve], ram_bytes: int, warm: Sequence[int] | None, costs: TierCosts
+    curves: Sequence[HitCurve], ram_bytes: int, lmdb_bytes: int | None, costs: TierCosts
 ) -> Division:
-    given = divide_bytes(curves, ram_bytes)
+    given = divide(ram_bytes, [(curve.table_rows, curve.row_bytes) for curve in curves])
     shares = tuple(
-        _share(curves[at], given[at], None if warm is None else warm[at])
-        for at in range(len(curves))
+        _share(curve, share, lmdb_bytes) for curve, share in zip(curves, given, strict=True)
     )
     weights = np.array([curve.lookups for curve in curves], dtype=np.float64)
     weights /= max(weights.sum(), 1.0)
     ram_ratios = weights @ [share.ram_ratio for share in shares]
     lmdb_ratios = weights @ [share.lmdb_ratio for share in shares]
     ns = costs.ram_ns + (1 - lmdb_ratios) * costs.rocksdb_ns
-    ns += (1 - ram_ratios) * costs.lmdb_ns if warm is None or any(warm) else 0.0
+    ns += (1 - ram_ratios) * costs.lmdb_ns if lmdb_bytes != 0 else 0.0
     return Division(ram_bytes, shares, float(ram_ratios), float(ns))
 
 
-def _share(curve: HitCurve, ram_bytes: int, lmdb_bytes: int | None) -> TableShare:
-    ram_ratio = curve.ratio_at(ram_bytes)
-    lmdb_ratio = 1.0
-    if lmdb_bytes is not None:
-        lmdb_ratio = max(ram_ratio, _on_disk(curve).ratio_at(lmdb_bytes))
+def _share(curve: HitCurve, share: Share, lmdb_bytes: int | None) -> TableShare:
+    row_bytes = share.row_sets * bytes_per_set(curve.row_bytes, share.is_whole)
+    ram_ratio = 1.0 if share.is_whole else curve.ratio_of(share.row_sets * WAYS)
+    warm_rows, warm_bytes = rows_in_lmdb(curve.table_rows, curve.row_bytes, lmdb_bytes)
+    lmdb_ratio = 1.0 if warm_rows >= curve.table_rows else curve.ratio_of(warm_rows)
     return TableShare(
         curve.table,
         curve.lookups,
-        ram_bytes,
+        row_bytes + share.absent_sets * bytes_per_set(0),
         ram_ratio,
-        ram_bytes >= curve.whole_bytes,
-        lmdb_bytes or 0,
-        lmdb_ratio,
+        share.is_whole,
+        warm_bytes,
+        max(ram_ratio, lmdb_ratio),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One straight piece of a table's concave hull.
+def rows_in_lmdb(rows: int, row_bytes: int, lmdb_bytes: int | None) -> tuple[int, int]:
+    """How many rows of a table LMDB holds, and the bytes of its buckets.
+
+    Tables count as hashed ones; a dense one takes a third less. A table that does not fit gets
+    as many buckets as do, which fill up.
 
     Args:
-        table: index of the curve.
-        bytes: how wide it is, > 0.
-        gain: look-ups it turns to hits, for a byte.
-        is_last_step: it makes the table whole; a part of it brings nothing.
+        lmdb_bytes: most that they may take, ≥ 0; None: no limit.
     """
-
-    table: int
-    bytes: int
-    gain: float
-    is_last_step: bool
-
-
-def divide_bytes(curves: Sequence[HitCurve], budget_bytes: int) -> list[int]:
-    """Bytes for each table that together make the most hits: the steepest pieces first.
-
-    A table whose last step comes to its turn when it does not fit stays a cache: its other pieces,
-    which are less steep, take their turns. So more bytes never make fewer hits.
-    """
-    caches_only = set[int]()
-    while True:
-        given, stuck = _fill(curves, budget_bytes, caches_only)
-        if stuck is None:
-            return given
-        caches_only.add(stuck)
-
-
-def _fill(
-    curves: Sequence[HitCurve], budget_bytes: int, caches_only: set[int]
-) -> tuple[list[int], int | None]:
-    """Bytes for each table, or the one whose last step does not fit."""
-    given, rest = [0] * len(curves), budget_bytes
-    pieces = [
-        piece
-        for at, curve in enumerate(curves)
-        for piece in _pieces(at, curve, can_be_whole=at not in caches_only)
-    ]
-    for piece in sorted(pieces, key=lambda piece: -piece.gain):
-        if piece.bytes > rest and piece.is_last_step:
-            return given, piece.table
-        taken = min(piece.bytes, rest)
-        given[piece.table] += taken
-        rest -= taken
-    return given, None
-
-
-def _pieces(at: int, curve: HitCurve, *, can_be_whole: bool) -> Iterator[Piece]:
-    points = [(0, 0.0), *zip(curve.bytes.tolist(), curve.ratios.tolist(), strict=True)]
-    if can_be_whole:
-        points.append((curve.whole_bytes, 1.0))
-    hull = list[tuple[int, float]]()
-    for point in points:
-        while len(hull) > 1 and _gain(hull[-2], hull[-1]) <= _gain(hull[-1], point):
-            hull.pop()
-        hull.append(point)
-    for left, right in itertools.pairwise(hull):
-        if right[1] > left[1]:
-            yield Piece(
-                at,
-                right[0] - left[0],
-                curve.lookups * _gain(left, right),
-                right[0] == curve.whole_bytes,
-            )
-
-
-def _gain(left: tuple[int, float], right: tuple[int, float]) -> float:
-    return (right[1] - left[1]) / (right[0] - left[0])
+    shape = BucketShape.for_rows(row_bytes, "hashed", rows)
+    if lmdb_bytes is None or shape.disk_bytes <= lmdb_bytes:
+        return rows, shape.disk_bytes
+    bucket_bytes = shape.disk_bytes // shape.buckets
+    buckets = lmdb_bytes // bucket_bytes
+    return min(rows, buckets * shape.slots), buckets * bucket_bytes

@@ -65,6 +65,10 @@ class HitCurve:
             return 1.0
         return float(np.interp(cache_bytes, [0, *self.bytes], [0.0, *self.ratios]))
 
+    def ratio_of(self, rows: int) -> float:
+        """The same of a cache that has places for so many rows."""
+        return float(np.interp(rows, [0, *self.rows], [0.0, *self.ratios]))
+
     def bytes_for(self, ratio: float) -> int:
         """The fewest bytes that reach a hit ratio of 0..1; `whole_bytes` if no cache does."""
         if len(self.ratios) == 0 or ratio > self.ratios[-1]:
