@@ -167,7 +167,7 @@ def _share(curve: HitCurve, share: Share, lmdb_bytes: int | None) -> TableShare:
 def rows_in_lmdb(rows: int, row_bytes: int, lmdb_bytes: int | None) -> tuple[int, int]:
     """How many rows of a table LMDB holds, and the bytes of its buckets.
 
-    Tables count as hashed ones; a dense one takes a third less. A table that does not fit gets
+    Tables count as hashed ones; a dense one takes less. A table that does not fit gets
     as many buckets as do, which fill up.
 
     Args:

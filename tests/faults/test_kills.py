@@ -25,6 +25,18 @@ WAYS = [
     ("async", "import", LMDB_BYTES_MAX),
     ("sync", "delta", LMDB_BYTES_MAX),
 ]
+HASTY = """
+from sedp.errors import StoreError
+from sedp.storage.store import ParameterStore
+submit = ParameterStore.submit_update
+def submit_hastily(self, *arguments, durability, **more):
+    while True:
+        try:
+            return submit(self, *arguments, durability="none", **more)
+        except StoreError:
+            pass  # its queue is full
+ParameterStore.submit_update = submit_hastily
+"""
 
 
 @pytest.mark.slow
@@ -42,3 +54,12 @@ def test_killed_writer_loses_nothing_acknowledged(way: int, tmp_path: Path) -> N
         assert lost(newest, told) == [], f"kill {kill}, seed {SEED}"
         last = max(newest)
         assert last >= told.last > 0
+
+
+@pytest.mark.slow
+def test_updates_told_before_they_are_written_would_be_missed(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    with writing(tmp_path, prelude=HASTY) as (process, told):
+        time.sleep(0.2)  # the moment of the kill
+        assert process.poll() is None
+    assert lost(check_store(tmp_path), told)

@@ -30,6 +30,12 @@ lmdb_environment.BOOT_ID = Path({path!r})
 """
 
 
+WITHOUT_SYNC = """
+from sedp.storage.rocksdb.database import RocksDatabase
+RocksDatabase.flush_wal = lambda self: None
+"""
+
+
 def check_sync(newest: list[int], told: Told) -> None:
     assert lost(newest, told) == []
 
@@ -90,3 +96,27 @@ def _until(told: Told, cut_s: float) -> tuple[list[int], list[float]]:
     """What was told before the cut; what came after it the test need not believe."""
     pairs = [pair for pair in zip(told.numbers, told.times_s, strict=True) if pair[1] < cut_s]
     return [number for number, _ in pairs], [at_s for _, at_s in pairs]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CUTS == 0, reason="it mounts file systems; run `make power-cut`")
+def test_updates_that_are_not_synced_would_be_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing := missing_for("ext4"):
+        pytest.skip(missing)
+    boot = tmp_path / "boot"
+    boot.write_text("boot 0\n")
+    monkeypatch.setattr(lmdb_environment, "BOOT_ID", boot)
+    prelude = OTHER_BOOT.format(path=str(boot)) + WITHOUT_SYNC
+    with mounted(tmp_path, "ext4") as volume:
+        path = volume.path / "store"
+        make_store(path)
+        os.sync()
+        with writing(path, prelude=prelude) as (_, told):
+            time.sleep(0.5)  # the moment of the cut
+            volume.cut_power()
+        volume.unmount()
+        volume.mount()
+        boot.write_text("boot 1\n")
+        assert lost(check_store(path), told)
