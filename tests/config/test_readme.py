@@ -38,6 +38,27 @@ def example(tmp_path: Path) -> Path:
     return file
 
 
+RANKER = """
+from sedp.columns import ColumnSpec, Level
+from sedp.stage import Stage
+class Ranker(Stage):
+    requires = {"user_id": None, "item_id": None}
+    def provides(self, inputs):
+        return {"fresh": ColumnSpec("FP32", Level.ITEM)}
+    def process(self, batch):
+        return {"fresh": batch["item_id"].astype("f4")}
+"""
+
+
+def test_example_of_a_query_cache_is_good(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    [example] = [block for block in blocks if "kind: query_cache\n" in block]
+    (tmp_path / "ranker.py").write_text(RANKER)
+    (tmp_path / "example.yaml").write_text(example)
+    [pipeline] = load(tmp_path / "example.yaml", {}).pipelines
+    assert [bound.name for bound in pipeline.stages] == ["cached", "rank", "scores"]
+
+
 def test_online_updates_work_by_copy_and_paste(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
