@@ -72,6 +72,7 @@ class CacheStatistics:
         repeated: with that of the same item earlier in the same request.
         followed: with that of another request that was being computed.
         misses: computed.
+        saved_rows: candidates that no later stage had to compute.
         lost: of the followed, those whose score did not come.
         expired, overruled: keys found too old, and void since feedback.
         stored: scores put in.
@@ -89,6 +90,7 @@ class CacheStatistics:
     repeated: int
     followed: int
     misses: int
+    saved_rows: int
     lost: int
     expired: int
     overruled: int
@@ -103,11 +105,6 @@ class CacheStatistics:
     @property
     def candidates(self) -> int:
         return self.misses + self.saved_rows
-
-    @property
-    def saved_rows(self) -> int:
-        """Candidates that no later stage had to compute."""
-        return self.hits + self.stale + self.repeated + self.followed
 
 
 class ScoreKeys(NamedTuple):
@@ -252,6 +249,7 @@ class ScoreTable:
                 repeated=counts[REPEATED],
                 followed=counts[FOLLOWED],
                 misses=counts[COMPUTED],
+                saved_rows=sum(counts[source] for source in (CACHED, STALE, REPEATED, FOLLOWED)),
                 lost=counts[LOST],
                 expired=counts[EXPIRED],
                 overruled=counts[OVERRULED],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ async def test_candidates_scored_lately_are_not_computed_again() -> None:
     assert counts is not None
     assert (counts.requests, counts.whole) == (3, 1)
     assert (counts.hits, counts.repeated, counts.misses, counts.saved_rows) == (4, 1, 4, 5)
+    assert asdict(counts)["saved_rows"] == 5  # so it is among the metrics
     engine.close()
 
 
