@@ -231,20 +231,15 @@ class _OpenRun:
         self._waiting: deque[int] = deque()
         self._next = 0
         self._left = count
-        self._all_done = asyncio.Event()
+        self._last_ns = 0  # when the last one falls due
 
     async def send_all(self, connections: list[Connection]) -> None:
         self._idle = connections.copy()
         self._due_ns = (self._after_ns + time.monotonic_ns()).tolist()
-        while self._next < len(self._due_ns) or self._again:
-            await asyncio.sleep(TICK_S)
+        self._last_ns = self._due_ns[-1]
+        while self._left and time.monotonic_ns() < self._last_ns + TIMEOUT_NS:
+            await asyncio.sleep(TICK_S)  # what has no end by then is not answered
             self._send_due()
-        left_s = (max(self._due_ns) + TIMEOUT_NS - time.monotonic_ns()) / 1e9
-        try:
-            async with asyncio.timeout(max(0.0, left_s)):
-                await self._all_done.wait()
-        except TimeoutError:
-            pass  # what has no end by now is not answered
 
     def _send_due(self) -> None:
         now_ns, due_ns = time.monotonic_ns(), self._due_ns
@@ -262,7 +257,7 @@ class _OpenRun:
                 self._sent_ns[request] = self._sent_ns[request] or now_ns
                 self._idle.pop().send(request, self._requests[self._picks[request]])
             else:
-                self._count_down()  # nobody waits for it any more
+                self._left -= 1  # nobody waits for it any more
 
     def done(self, connection: Connection, ok: bool) -> None:
         request = connection.request
@@ -274,20 +269,17 @@ class _OpenRun:
             self._ended_ns[request] = time.monotonic_ns() if ok else 0
             if ok and self._replies:
                 self._replies[request] = connection.reply
-            self._count_down()
+            self._left -= 1
         self._send_due()
 
     def _ask_again(self, request: int) -> None:
         if self._pause_ns:
-            self._due_ns[request] = time.monotonic_ns() + self._pause_ns
-            heappush(self._again, (self._due_ns[request], request))
+            due_ns = time.monotonic_ns() + self._pause_ns
+            self._due_ns[request] = due_ns
+            self._last_ns = max(self._last_ns, due_ns)
+            heappush(self._again, (due_ns, request))
         else:
             self._waiting.append(request)
-
-    def _count_down(self) -> None:
-        self._left -= 1
-        if not self._left:
-            self._all_done.set()
 
     def result(self) -> Offered:
         due, sent, ended = (np.array(ns) for ns in (self._due_ns, self._sent_ns, self._ended_ns))

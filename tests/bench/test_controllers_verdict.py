@@ -45,7 +45,7 @@ def verdict(
 ) -> Verdict:
     if tenants is None:
         tenants = np.zeros(len(run.arrived_ns), np.int64)
-    return judge(run, tenants, trace, 800, 1000, 5.0)
+    return judge(run, tenants, trace, 800, 1000)
 
 
 def test_of_twice_the_capacity_half_is_possible_but_for_the_refusals() -> None:

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from bench import load_client
-from bench.load_client import Address, Connection, closed_loop, offer, open_loop, poisson
+from bench.load_client import (
+    Address,
+    Connection,
+    Schedule,
+    closed_loop,
+    offer,
+    open_loop,
+    poisson,
+)
 
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
@@ -115,6 +123,16 @@ async def test_a_naive_caller_asks_again_at_once_as_often_as_it_may() -> None:
         latencies = await open_loop(address, [REQUEST], 1, schedule)
     assert np.isfinite(latencies).tolist() == [True, True, False]
     assert len(asked) == 9
+
+
+async def test_a_patient_caller_asks_again_after_a_pause_and_counts_from_then() -> None:
+    pause_ns = 50_000_000
+    async with serving(lambda number: REFUSAL if number == 0 else ANSWER) as address:
+        schedule = Schedule(np.array([0]), retries=3, pause_ns=pause_ns)
+        started_ns = time.monotonic_ns()
+        offered = await offer(address, [REQUEST], 1, schedule)
+    assert offered.due_ns[0] - started_ns >= pause_ns
+    assert 0 <= offered.latencies[0] < load_client.TIMEOUT_NS / 1e9
 
 
 async def test_an_answer_that_is_kept_is_the_one_to_its_request() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.overload_steps import Sent, Step, burst_figures, possible, step_figures
+from bench.overload_steps import Sent, Step, burst_figures, left_by_refusals, possible, step_figures
 from bench.slo import LIMIT_S
 
 RATE = 1_000  # a second, from 0 s to 4 s
@@ -41,8 +41,29 @@ def test_what_was_not_answered_is_neither_in_time_nor_in_the_percentile() -> Non
 
 def test_goals_count_only_where_the_client_sent_what_was_wanted() -> None:
     steps = [Step.of(sent(0, 0), 1.0, 2.0)]
-    assert any(figure.goal for figure in step_figures(2.0, RATE / 2, steps))
-    assert not any(figure.goal for figure in step_figures(3.0, RATE / 2, steps))
+    assert any(figure.goal for figure in step_figures(2.0, RATE / 2, 0.01, steps))
+    assert not any(figure.goal for figure in step_figures(3.0, RATE / 2, 0.01, steps))
+
+
+def test_what_refusals_leave_is_judged_from_five_times_the_load_on() -> None:
+    steps = [Step.of(sent(0, 0), 1.0, 2.0)]
+    names = [figure.name for figure in step_figures(10.0, RATE / 10, 0.01, steps)]
+    assert "step to 10 × the goodput: in time / what refusals leave" in names
+    assert len(step_figures(3.0, RATE / 3, 0.01, steps)) == len(names) - 1
+
+
+@pytest.mark.parametrize(
+    ("times", "refusal", "left"),
+    [
+        (0.5, 0.1, 1.0),
+        (1.0, 0.1, 1.0),
+        (10.0, 0.01, 0.9 / 0.99),
+        (10.0, 0.1, 0.0),
+        (20.0, 0.1, 0.0),
+    ],
+)
+def test_refusals_leave_what_they_do_not_take(times: float, refusal: float, left: float) -> None:
+    assert left_by_refusals(times, refusal) == pytest.approx(left)
 
 
 @pytest.mark.parametrize(("times", "share"), [(0.5, 1.0), (1.0, 1.0), (2.0, 0.5), (4.0, 0.25)])
